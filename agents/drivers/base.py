@@ -1,0 +1,57 @@
+"""What the agent asks of a hypervisor. Every driver passes tests/contract/test_drivers.py."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from schemas.guest import GuestMark, GuestSpec, GuestState, HostFacts
+
+OnChange = Callable[[GuestState], None]
+"""Called on the event loop when a guest's power state or addresses changed for whatever reason."""
+
+
+class Driver(ABC):
+    """One hypervisor. The agent runs at most one call at a time per server; different servers run in parallel.
+
+    Every change is idempotent: repeated after a crash at any point it ends in the same state. A cancelled call leaves
+    only what the next `spawn` or `destroy` of that server cleans up. All calls raise HypervisorDown when the
+    hypervisor does not answer; those that name a server raise GuestNotFound when there is no such guest, except
+    `destroy`.
+    """
+
+    @abstractmethod
+    async def start(self, on_change: OnChange) -> None:
+        """Connect; from now on report changes. Returns when the hypervisor answered once."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect; guests go on running."""
+
+    @abstractmethod
+    async def facts(self) -> HostFacts: ...
+
+    @abstractmethod
+    async def guests(self) -> Sequence[GuestState]:
+        """Every domain of the host, ours or not, in one pass."""
+
+    @abstractmethod
+    async def spawn(self, spec: GuestSpec) -> GuestState:
+        """Make and start the guest; finish or replace what an earlier attempt left. Raises HostFull, ImageUnusable."""
+
+    @abstractmethod
+    async def destroy(self, server: str) -> None:
+        """Stop and remove the guest, its disks and its logs; nothing to do is fine."""
+
+    @abstractmethod
+    async def power_on(self, server: str, mark: GuestMark) -> GuestState: ...
+
+    @abstractmethod
+    async def power_off(self, server: str, mark: GuestMark, timeout: float) -> GuestState:
+        """Ask the guest to shut down for `timeout` seconds, then pull the plug. 0 pulls at once."""
+
+    @abstractmethod
+    async def reboot(self, server: str, mark: GuestMark, hard: bool, timeout: float) -> GuestState:
+        """Soft: shut down within `timeout` seconds and start, else hard. Hard: power cycle, from any power state."""
+
+    @abstractmethod
+    async def console_output(self, server: str, lines: int | None) -> str:
+        """The last `lines` lines of the serial console's log; all that is kept for None."""

@@ -1,0 +1,201 @@
+"""The one error tree. Each class says which HTTP code and fault name a client sees and whether a retry can help.
+
+    KilonovaError
+    ├── BadRequest 400
+    ├── Unauthorized 401
+    ├── Forbidden 403
+    │   └── QuotaExceeded 403
+    ├── NotFound 404
+    ├── MethodNotAllowed 405
+    ├── NotAcceptable 406
+    ├── Conflict 409
+    │   ├── WrongState 409        the server is not in a state that allows this
+    │   └── Locked 409            the server is locked
+    ├── Gone 410
+    ├── TooLarge 413
+    ├── UnsupportedMediaType 415
+    ├── NotImplementedHere 501
+    ├── Unavailable 503
+    │   ├── StoreUnavailable 503  etcd did not answer in time
+    │   │   └── UnknownOutcome    ... to a write, which may still apply later
+    │   ├── StoreFull 503         etcd raised NOSPACE
+    │   ├── BusUnavailable 503    NATS did not answer in time
+    │   └── NobodyListens 503     no process serves the subject right now
+    ├── CompareFailed             a guarded transaction lost: decide again on fresh state
+    ├── NoValidHost               no host can take the server
+    └── HostError                 the hypervisor could not do it
+        ├── CommandRefused        the agent will not: stale generation or session
+        ├── GuestNotFound         the host has no such guest
+        ├── HostFull              disk or memory of the host is exhausted
+        ├── ImageUnusable         the image's bytes cannot be had or do not match
+        └── HypervisorDown        libvirt does not answer
+
+Errors cross the bus by class name and message (`to_wire`, `from_wire`).
+"""
+
+from typing import ClassVar, Final
+
+FAULT_NAMES: Final = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    429: "overLimit",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+"""Nova's names of error bodies by HTTP code; every other code is `computeFault`."""
+
+
+def fault_name(code: int) -> str:
+    return FAULT_NAMES.get(code, "computeFault")
+
+
+class KilonovaError(Exception):
+    """What went wrong, said to the one who can do something about it."""
+
+    code: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(KilonovaError):
+    code = 400
+
+
+class Unauthorized(KilonovaError):
+    code = 401
+
+
+class Forbidden(KilonovaError):
+    code = 403
+
+
+class QuotaExceeded(Forbidden):
+    pass
+
+
+class NotFound(KilonovaError):
+    code = 404
+
+
+class MethodNotAllowed(KilonovaError):
+    code = 405
+
+
+class NotAcceptable(KilonovaError):
+    code = 406
+
+
+class Conflict(KilonovaError):
+    code = 409
+
+
+class WrongState(Conflict):
+    pass
+
+
+class Locked(Conflict):
+    pass
+
+
+class Gone(KilonovaError):
+    code = 410
+
+
+class TooLarge(KilonovaError):
+    code = 413
+
+
+class UnsupportedMediaType(KilonovaError):
+    code = 415
+
+
+class NotImplementedHere(KilonovaError):
+    code = 501
+
+
+class Unavailable(KilonovaError):
+    code = 503
+    retryable = True
+
+
+class StoreUnavailable(Unavailable):
+    pass
+
+
+class UnknownOutcome(StoreUnavailable):
+    pass
+
+
+class StoreFull(Unavailable):
+    pass
+
+
+class BusUnavailable(Unavailable):
+    pass
+
+
+class NobodyListens(Unavailable):
+    pass
+
+
+class CompareFailed(KilonovaError):
+    code = 409
+    retryable = True
+
+
+class NoValidHost(KilonovaError):
+    pass
+
+
+class HostError(KilonovaError):
+    pass
+
+
+class CommandRefused(HostError):
+    pass
+
+
+class GuestNotFound(HostError):
+    code = 404
+
+
+class HostFull(HostError):
+    pass
+
+
+class ImageUnusable(HostError):
+    pass
+
+
+class HypervisorDown(HostError):
+    retryable = True
+
+
+def _tree(root: type[KilonovaError]) -> dict[str, type[KilonovaError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+BY_NAME: Final = _tree(KilonovaError)
+
+
+def to_wire(error: BaseException) -> dict[str, str]:
+    """Class name and message; what is not ours crosses as a KilonovaError that names its class."""
+    if isinstance(error, KilonovaError):
+        return {"error": type(error).__name__, "message": error.message}
+    return {"error": "KilonovaError", "message": f"{type(error).__name__}: {error}"}
+
+
+def from_wire(name: str, message: str) -> KilonovaError:
+    return BY_NAME.get(name, KilonovaError)(message)

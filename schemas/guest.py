@@ -1,0 +1,116 @@
+"""What a driver is asked to run and what it says of it: guests, their disks, nets and the host's facts."""
+
+from typing import Literal
+
+from attrs import field, frozen
+
+
+class PowerState:
+    """Nova's numbers."""
+
+    NOSTATE = 0
+    RUNNING = 1
+    PAUSED = 3
+    SHUTDOWN = 4
+    CRASHED = 6
+    SUSPENDED = 7
+
+
+@frozen
+class GuestMark:
+    """Kept in the domain's metadata: whose guest it is and which command shaped it last."""
+
+    site: str
+    server: str
+    project: str
+    generation: int
+    operation: str
+
+
+@frozen
+class ImageGrant:
+    """An image and the leave to fetch it: `url` is signed and short-lived; `digest` is `sha256:<hex>` of the bytes."""
+
+    id: str
+    digest: str
+    size: int
+    """bytes of the file"""
+    disk_format: Literal["qcow2", "raw"]
+    url: str
+
+
+@frozen
+class KeyPairData:
+    name: str
+    public_key: str
+    type: str = "ssh"
+
+
+@frozen
+class NicSpec:
+    """One interface on the host's own network `network` (NAT or bridge as the agent's configuration says)."""
+
+    mac: str
+    network: str = "private"
+
+
+@frozen
+class GuestSpec:
+    mark: GuestMark
+    instance_name: str
+    """libvirt's domain name, `instance-<8 hex digits>`"""
+    name: str
+    hostname: str
+    user: str
+    vcpus: int
+    memory_mb: int
+    root_gb: int
+    ephemeral_gb: int
+    swap_mb: int
+    image: ImageGrant | None
+    nics: tuple[NicSpec, ...] = ()
+    config_drive: bool = True
+    metadata: dict[str, str] = field(factory=dict)
+    user_data: str | None = None
+    """base64, as the API took it"""
+    key: KeyPairData | None = None
+    admin_password: str | None = None
+    availability_zone: str = "nova"
+    launch_index: int = 0
+
+
+@frozen
+class Address:
+    network: str
+    mac: str
+    ip: str
+    version: Literal[4, 6] = 4
+
+
+@frozen
+class GuestState:
+    """What the hypervisor says of a guest right now. `mark` is None for a domain that is not of our making."""
+
+    server: str
+    power_state: int
+    mark: GuestMark | None = None
+    addresses: tuple[Address, ...] = ()
+    vnc: str | None = None
+    """`host:port` of its VNC server while it runs"""
+
+
+@frozen
+class HostFacts:
+    """A host as placement and os-hypervisors want it. Sizes: MiB and GiB as in the names."""
+
+    vcpus: int
+    memory_mb: int
+    local_gb: int
+    hypervisor_type: str
+    hypervisor_version: int
+    hypervisor_hostname: str
+    host_ip: str
+    cpu_info: dict[str, object] = field(factory=dict)
+    """arch, model, vendor, features, topology: as Nova's libvirt driver reports them"""
+    traits: frozenset[str] = frozenset()
+    architectures: tuple[str, ...] = ("x86_64",)
