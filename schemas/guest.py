@@ -1,6 +1,6 @@
 """What a driver is asked to run and what it says of it: guests, their disks, nets and the host's facts."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -110,7 +110,7 @@ class HostFacts:
     hypervisor_version: int
     hypervisor_hostname: str
     host_ip: str
-    cpu_info: dict[str, object] = field(factory=dict)
+    cpu_info: dict[str, Any] = field(factory=dict)
     """arch, model, vendor, features, topology: as Nova's libvirt driver reports them"""
     traits: frozenset[str] = frozenset()
     architectures: tuple[str, ...] = ("x86_64",)

@@ -1,0 +1,170 @@
+"""A watched copy of a span of keys: listed once, followed by revision, listed again only after a compaction."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import grpc
+import structlog
+from aetcd import rpc
+from attrs import frozen
+
+from kv.keys import Key, Span
+from kv.store import Store
+from kv.txn import Stored
+from schemas.errors import StoreUnavailable
+
+R = TypeVar("R")
+
+log = structlog.get_logger()
+
+IDLE_SECONDS: Final = 5.0
+"""A stream that says nothing for so long is asked for progress; after as long again it counts as dead."""
+
+
+@frozen
+class Change(Generic[R]):
+    """`old` is None for a new record, `new` for one that is gone."""
+
+    old: Stored[R] | None
+    new: Stored[R] | None
+
+    @property
+    def key(self) -> Key[R]:
+        stored = self.new or self.old
+        assert stored is not None
+        return stored.key
+
+
+class Compacted(Exception):
+    """The revision to resume at is gone: list again."""
+
+
+class Cache(Generic[R]):
+    """`run` keeps it current; `connected` says whether its stream is alive; read `items` at will."""
+
+    def __init__(self, store: Store, span: Span[R], on_change: Callable[[Change[R]], None] | None = None) -> None:
+        self.items: dict[str, Stored[R]] = {}
+        """by path"""
+        self.revision = 0
+        """complete up to here"""
+        self.connected = False
+        self.synced = asyncio.Event()
+        self._store = store
+        self._span = span
+        self._on_change = on_change
+        self._moved = asyncio.Condition()
+        self._stream: Any = None
+
+    def get(self, key: Key[R]) -> R | None:
+        stored = self.items.get(key.path)
+        return stored.value if stored else None
+
+    async def wait_until(self, revision: int) -> None:
+        """Returns when the copy holds every write up to `revision`."""
+        if self.revision >= revision:
+            return
+        if self._stream is not None:
+            await self._ask_progress()
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.revision >= revision)
+
+    async def run(self) -> None:
+        """Until cancelled. Survives the loss of etcd and compaction."""
+        pause = 0.05
+        while True:
+            try:
+                if not self.synced.is_set():
+                    await self._list()
+                await self._follow()
+            except Compacted:
+                self.synced.clear()
+                continue
+            except (StoreUnavailable, grpc.aio.AioRpcError, ConnectionError, TimeoutError) as error:
+                if self.connected:
+                    log.warning("watch lost", span=self._span.start, reason=str(error)[:200])
+                    pause = 0.05
+            finally:
+                self.connected = False
+                self._close_stream()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def _list(self) -> None:
+        found, revision = await self._store.snapshot(self._span)
+        fresh = {s.key.path: s for s in found}
+        for path in self.items.keys() - fresh.keys():
+            self._apply(path, None)
+        for path, stored in fresh.items():
+            before = self.items.get(path)
+            if before is None or before.mod_revision != stored.mod_revision:
+                self._apply(path, stored)
+        await self._advance(revision)
+        self.synced.set()
+
+    async def _follow(self) -> None:
+        self._stream = await self._store.etcd.watch_stream()
+        create = rpc.WatchCreateRequest(
+            key=self._full(self._span.start), range_end=self._full(self._span.end), start_revision=self.revision + 1
+        )
+        await self._stream.write(rpc.WatchRequest(create_request=create))
+        asked = False
+        # A read that is cancelled ends the whole stream, so one read stays pending over the idle checks.
+        pending: asyncio.Future[Any] | None = None
+        try:
+            while True:
+                pending = pending or asyncio.ensure_future(self._stream.read())
+                done, _ = await asyncio.wait([pending], timeout=IDLE_SECONDS)
+                if not done:
+                    if asked:
+                        raise TimeoutError("no progress reported")
+                    asked = True
+                    await self._ask_progress()
+                    continue
+                answer, pending, asked = pending.result(), None, False
+                if answer is grpc.aio.EOF:
+                    raise ConnectionError("etcd ended the watch")
+                await self._take(answer)
+        finally:
+            if pending is not None:
+                pending.cancel()
+
+    async def _take(self, answer: Any) -> None:
+        if answer.canceled:
+            if answer.compact_revision:
+                raise Compacted
+            raise ConnectionError(f"etcd cancelled the watch: {answer.cancel_reason}")
+        self.connected = True
+        if answer.created:
+            return
+        for event in answer.events:
+            path = event.kv.key.decode()[len(self._store.prefix) :]
+            stored = None if event.type == rpc.Event.DELETE else self._store.stored(self._span.cls, event.kv)
+            self._apply(path, stored)
+        if answer.events or answer.header.revision > self.revision:
+            await self._advance(answer.header.revision)
+
+    def _apply(self, path: str, stored: Stored[R] | None) -> None:
+        old = self.items.get(path)
+        if stored is None:
+            self.items.pop(path, None)
+        else:
+            self.items[path] = stored
+        if self._on_change is not None and (old or stored):
+            self._on_change(Change(old, stored))
+
+    async def _advance(self, revision: int) -> None:
+        async with self._moved:
+            self.revision = max(self.revision, revision)
+            self._moved.notify_all()
+
+    async def _ask_progress(self) -> None:
+        await self._stream.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.cancel()
+            self._stream = None
+
+    def _full(self, path: str) -> bytes:
+        return (self._store.prefix + path).encode()

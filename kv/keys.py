@@ -1,0 +1,124 @@
+"""Every etcd key, in two tables: the global store's and a cell's. A store's prefix goes before them."""
+
+from string import Formatter
+from typing import Generic, TypeVar
+
+from attrs import frozen
+
+from schemas.flavor import Flavor, KeyPair
+from schemas.host import Alive, CellMapping, Host, HostMapping, Service
+from schemas.identity import Assignment, NameIndex, Project, Role, SigningKey, User
+from schemas.image import Image
+from schemas.operation import Action, Deleted, Operation, Outbox
+from schemas.placement import Allocation, Provider, Usages
+from schemas.quota import QuotaLimits, QuotaUsage
+from schemas.server import BuildRequest, Instance, InstanceMapping, RequestSpec, ServerIndex, UserData
+
+R = TypeVar("R")
+
+
+@frozen
+class Key(Generic[R]):
+    path: str
+    cls: type[R]
+
+
+@frozen
+class Span(Generic[R]):
+    """All keys in [start, end)."""
+
+    start: str
+    end: str
+    cls: type[R]
+
+
+def _quote(part: str) -> str:
+    return part.replace("%", "%25").replace("/", "%2f") if "/" in part or "%" in part else part
+
+
+def _end(prefix: str) -> str:
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+class Family(Generic[R]):
+    """The keys of one record: a template such as `instances/{project}/{time_key}`."""
+
+    def __init__(self, template: str, cls: type[R]) -> None:
+        self.template = template
+        self.cls = cls
+        self._parts = [(literal, name) for literal, name, _, _ in Formatter().parse(template)]
+
+    def __call__(self, *parts: str | int) -> Key[R]:
+        path = self._join(parts)
+        if len(parts) != sum(1 for _, name in self._parts if name):
+            raise TypeError(f"{self.template} takes other parts than {parts}")
+        return Key(path, self.cls)
+
+    def under(self, *parts: str | int) -> Span[R]:
+        """All keys that begin with these leading parts."""
+        path = self._join(parts)
+        return Span(path, _end(path), self.cls)
+
+    def between(self, *parts: str | int, start: str = "", end: str | None = None) -> Span[R]:
+        """Those under `parts` whose next part lies in [start, end)."""
+        path = self._join(parts)
+        return Span(path + start, path + end if end is not None else _end(path), self.cls)
+
+    def _join(self, parts: tuple[str | int, ...]) -> str:
+        out, left = [], list(parts)
+        for literal, name in self._parts:
+            out.append(literal)
+            if not name or not left:
+                break
+            out.append(_quote(str(left.pop(0))))
+        return "".join(out)
+
+
+class Global:
+    """The global store."""
+
+    CELLS = Family("cells/{cell}", CellMapping)
+    HOSTS = Family("hosts/{host}", HostMapping)
+    INSTANCES = Family("instances/{uuid}", InstanceMapping)
+    PROJECT_SERVERS = Family("projects/{project}/instances/{time_key}", ServerIndex)
+    ALL_SERVERS = Family("by-time/{time_key}", ServerIndex)
+    REQUESTS = Family("requests/{uuid}", BuildRequest)
+    SPECS = Family("specs/{uuid}", RequestSpec)
+    FLAVORS = Family("flavors/{id}", Flavor)
+    FLAVOR_NAMES = Family("flavor-names/{name}", NameIndex)
+    KEYPAIRS = Family("keypairs/{user}/{name}", KeyPair)
+    QUOTA_LIMITS = Family("quotas/limits/{project}", QuotaLimits)
+    QUOTA_USAGE = Family("quotas/usage/{project}", QuotaUsage)
+    PROVIDERS = Family("placement/providers/{uuid}", Provider)
+    USAGES = Family("placement/usages/{uuid}", Usages)
+    ALLOCATIONS = Family("placement/allocations/{consumer}", Allocation)
+    OPERATIONS = Family("operations/{shard}/{uuid}", Operation)
+    LEASES = Family("leases/{shard}", str)
+    MEMBERS = Family("members/{pod}", str)
+    KEYS = Family("keys/{id}", SigningKey)
+    USERS = Family("users/{id}", User)
+    USER_NAMES = Family("user-names/{name}", NameIndex)
+    IDENTITY_PROJECTS = Family("identity-projects/{id}", Project)
+    PROJECT_NAMES = Family("project-names/{name}", NameIndex)
+    ROLES = Family("roles/{id}", Role)
+    ROLE_NAMES = Family("role-names/{name}", NameIndex)
+    ASSIGNMENTS = Family("assignments/{user}/{project}", Assignment)
+    IMAGES = Family("images/{id}", Image)
+
+
+class Cell:
+    """A cell's store; cell0 has the same."""
+
+    INSTANCES = Family("instances/{project}/{time_key}", Instance)
+    USER_DATA = Family("user-data/{uuid}", UserData)
+    BY_HOST = Family("by-host/{host}/{uuid}", ServerIndex)
+    OPERATIONS = Family("operations/{shard}/{uuid}", Operation)
+    OUTBOX = Family("outbox/{uuid}/{attempt}", Outbox)
+    FENCES = Family("fences/{shard}", str)
+    DELETED = Family("deleted/{day}/{uuid}", Deleted)
+    ACTIONS = Family("actions/{uuid}/{request_id}", Action)
+    HOSTS = Family("hosts/{host}", Host)
+    SERVICES = Family("services/{binary}/{host}", Service)
+    ALIVE = Family("alive/{host}", Alive)
+    LEASES = Family("leases/{shard}", str)
+    MEMBERS = Family("members/{pod}", str)

@@ -1,0 +1,74 @@
+"""Leases kept alive: many on one stream, each answered by its remaining seconds."""
+
+import asyncio
+from typing import Any
+
+import grpc
+from aetcd import rpc
+
+from kv.client import Etcd
+from schemas.errors import StoreUnavailable
+
+
+class KeepAlive:
+    """`renew` may be called by many at once; a broken stream fails those in flight and is opened anew."""
+
+    def __init__(self, etcd: Etcd) -> None:
+        self._etcd = etcd
+        self._stream: Any = None
+        self._reader: asyncio.Task[None] | None = None
+        self._waiting: dict[int, list[asyncio.Future[int]]] = {}
+        self._opening = asyncio.Lock()
+        self._writing = asyncio.Lock()
+
+    async def renew(self, lease: int) -> int:
+        """Seconds that the lease now has; 0: it does not exist. Raises StoreUnavailable."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._etcd.timeout):
+                await self._open()
+                self._waiting.setdefault(lease, []).append(future)
+                async with self._writing:
+                    await self._stream.write(rpc.LeaseKeepAliveRequest(ID=lease))
+                return await future
+        except (TimeoutError, grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+            await self.close()
+            raise StoreUnavailable(f"etcd at {self._etcd.target} did not renew a lease: {error!r}") from error
+
+    async def close(self) -> None:
+        reader, self._reader = self._reader, None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cancel()
+        if reader is not None:
+            reader.cancel()
+        self._fail(StoreUnavailable("the keep-alive stream was closed"))
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._reader is not None and not self._reader.done():
+                return
+            self._stream = await self._etcd.keepalive_stream()
+            self._reader = asyncio.create_task(self._read(self._stream), name="lease-keepalive")
+
+    async def _read(self, stream: Any) -> None:
+        error: Exception = ConnectionError("etcd ended the keep-alive stream")
+        try:
+            while (answer := await stream.read()) is not grpc.aio.EOF:
+                futures = self._waiting.get(answer.ID)
+                if futures:
+                    future = futures.pop(0)
+                    if not futures:
+                        del self._waiting[answer.ID]
+                    if not future.done():
+                        future.set_result(answer.TTL)
+        except grpc.aio.AioRpcError as broken:
+            error = broken
+        self._fail(StoreUnavailable(f"etcd at {self._etcd.target} did not renew a lease: {error}"))
+
+    def _fail(self, error: StoreUnavailable) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for futures in waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)

@@ -1,0 +1,106 @@
+"""A store: one etcd and a prefix in it, read and written as records."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar, overload
+
+from aetcd import rpc
+
+from kv.client import Etcd
+from kv.keys import Key, Span
+from kv.metrics import TRANSACTIONS, WRITES
+from kv.txn import Stored, Txn
+from schemas.codec import loads
+from schemas.errors import CompareFailed, UnknownOutcome
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+R = TypeVar("R")
+
+MAX_OPERATIONS = 128
+"""etcd's default limit of operations in a transaction"""
+
+
+class Store:
+    """Shares its Etcd with other stores; closing that is its maker's job."""
+
+    def __init__(self, etcd: Etcd, prefix: str) -> None:
+        self.etcd = etcd
+        self.prefix = prefix
+
+    async def get(self, key: Key[R]) -> Stored[R] | None:
+        """Linearizable."""
+        answer = await self.etcd.range(rpc.RangeRequest(key=self._full(key.path)))
+        return self.stored(key.cls, answer.kvs[0]) if answer.kvs else None
+
+    @overload
+    async def read(self, a: Key[A], /) -> tuple[Stored[A] | None]: ...
+    @overload
+    async def read(self, a: Key[A], b: Key[B], /) -> tuple[Stored[A] | None, Stored[B] | None]: ...
+    @overload
+    async def read(
+        self, a: Key[A], b: Key[B], c: Key[C], /
+    ) -> tuple[Stored[A] | None, Stored[B] | None, Stored[C] | None]: ...
+    async def read(self, *keys: Key[Any]) -> tuple[Stored[Any] | None, ...]:
+        """Several records as of one revision."""
+        return tuple(await self.read_all(keys))
+
+    async def read_all(self, keys: Sequence[Key[R]]) -> list[Stored[R] | None]:
+        """As `read`, for any number; each 128 keys are of one revision."""
+        found: list[Stored[R] | None] = []
+        for i in range(0, len(keys), MAX_OPERATIONS):
+            part = keys[i : i + MAX_OPERATIONS]
+            ops = [rpc.RequestOp(request_range=rpc.RangeRequest(key=self._full(k.path))) for k in part]
+            answer = await self.etcd.txn(rpc.TxnRequest(success=ops), writes=False)
+            for key, response in zip(part, answer.responses, strict=True):
+                kvs = response.response_range.kvs
+                found.append(self.stored(key.cls, kvs[0]) if kvs else None)
+        return found
+
+    async def range(self, span: Span[R], *, limit: int = 0, last: bool = False) -> list[Stored[R]]:
+        """The records of a span in the order of their keys. With `limit` the first or, reversed, the last ones:
+        it bounds the answer, not the cost, which is that of all keys in the span."""
+        return (await self.snapshot(span, limit=limit, last=last))[0]
+
+    async def snapshot(self, span: Span[R], *, limit: int = 0, last: bool = False) -> tuple[list[Stored[R]], int]:
+        """As `range`, with the revision at which it is true."""
+        order = {"sort_order": rpc.RangeRequest.DESCEND, "sort_target": rpc.RangeRequest.KEY} if last else {}
+        request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), limit=limit, **order)
+        answer = await self.etcd.range(request)
+        return [self.stored(span.cls, kv) for kv in answer.kvs], answer.header.revision
+
+    async def count(self, span: Span[R]) -> int:
+        request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), count_only=True)
+        return int((await self.etcd.range(request)).count)
+
+    async def commit(self, txn: Txn) -> int:
+        """The revision of the writes. Raises CompareFailed when the world moved on, UnknownOutcome when it may or
+        may not have been applied or may still be."""
+        compares = [
+            rpc.Compare(key=self._full(path), target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=revision)
+            for path, revision in txn.revisions.items()
+        ]
+        ops = [
+            rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=self._full(w.path)))
+            if w.data is None
+            else rpc.RequestOp(request_put=rpc.PutRequest(key=self._full(w.path), value=w.data, lease=w.lease))
+            for w in txn.writes.values()
+        ]
+        try:
+            answer = await self.etcd.txn(rpc.TxnRequest(compare=compares, success=ops), writes=True)
+        except UnknownOutcome:
+            TRANSACTIONS.labels(txn.purpose, "unknown").inc()
+            raise
+        if not answer.succeeded:
+            TRANSACTIONS.labels(txn.purpose, "lost").inc()
+            raise CompareFailed(f"{txn.purpose}: what it was decided on has changed")
+        TRANSACTIONS.labels(txn.purpose, "done").inc()
+        WRITES.labels(txn.purpose).inc(len(ops))
+        return int(answer.header.revision)
+
+    def _full(self, path: str) -> bytes:
+        return (self.prefix + path).encode()
+
+    def stored(self, cls: type[R], kv: rpc.KeyValue) -> Stored[R]:
+        path = kv.key.decode()[len(self.prefix) :]
+        return Stored(Key(path, cls), loads(cls, kv.value), kv.mod_revision, kv.create_revision, kv.lease)

@@ -1,0 +1,81 @@
+"""Hosts, services, cells: who can run servers and where they report."""
+
+from datetime import datetime
+
+from attrs import frozen
+
+from schemas.codec import record
+from schemas.guest import HostFacts
+
+
+@record(1)
+@frozen
+class Host:
+    """A host's inventory as last reported. `uuid` is its provider's and its compute node's."""
+
+    host: str
+    uuid: str
+    facts: HostFacts
+    reported: datetime
+
+
+@record(1)
+@frozen
+class Service:
+    """An agent's registration. A new `session` begins with each start of the agent; `host_id` is the machine's."""
+
+    host: str
+    binary: str
+    uuid: str
+    host_id: str
+    session: str
+    version: int
+    created: datetime
+    updated: datetime
+
+
+@record(1)
+@frozen
+class Alive:
+    """Lives as long as its lease, which the shard's owner renews on each heartbeat."""
+
+    session: str
+    since: datetime
+
+
+@record(1)
+@frozen
+class HostMapping:
+    host: str
+    cell: str
+    uuid: str
+    disabled: bool = False
+    disabled_reason: str | None = None
+    forced_down: bool = False
+
+
+@frozen
+class StoreAddress:
+    """An etcd and a prefix in it. `secret` holds the user's credentials, encrypted under the site key."""
+
+    endpoints: tuple[str, ...]
+    prefix: str
+    secret: str | None = None
+
+
+@frozen
+class BusAddress:
+    url: str
+    secret: str | None = None
+
+
+@record(1)
+@frozen
+class CellMapping:
+    """`bus` is None for cell0, which has a store and nothing else."""
+
+    name: str
+    uuid: str
+    store: StoreAddress
+    bus: BusAddress | None
+    disabled: bool = False

@@ -1,0 +1,88 @@
+"""Who may ask: domains are one (`default`), users, projects, roles and what roles a user has where."""
+
+from datetime import datetime
+
+from attrs import field, frozen
+
+from schemas.codec import record
+
+DOMAIN = "default"
+
+
+@record(1)
+@frozen
+class User:
+    id: str
+    name: str
+    password_hash: str
+    created: datetime
+    enabled: bool = True
+    default_project: str | None = None
+    email: str | None = None
+    description: str = ""
+    epoch: int = 0
+    """raised when the password changes or tokens are revoked: tokens carry it"""
+
+
+@record(1)
+@frozen
+class Project:
+    id: str
+    name: str
+    created: datetime
+    enabled: bool = True
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@record(1)
+@frozen
+class Role:
+    id: str
+    name: str
+    description: str = ""
+
+
+@record(1)
+@frozen
+class Assignment:
+    """The roles, by id, of one user in one project."""
+
+    user: str
+    project: str
+    roles: frozenset[str]
+
+
+@record(1)
+@frozen
+class NameIndex:
+    """Makes a name unique within its kind."""
+
+    id: str
+
+
+@record(1)
+@frozen
+class SigningKey:
+    """A key, encrypted under the site key. The newest signs, all that are stored verify."""
+
+    id: str
+    secret: str
+    created: datetime
+
+
+@frozen
+class Identity:
+    """Whom a request speaks for, after its token was verified."""
+
+    user: str
+    user_name: str
+    project: str
+    project_name: str
+    roles: frozenset[str] = field(factory=frozenset)
+    expires: datetime | None = None
+    request_id: str = ""
+
+    @property
+    def is_admin(self) -> bool:
+        return "admin" in self.roles

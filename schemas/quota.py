@@ -1,0 +1,32 @@
+"""What a project may use and uses."""
+
+from attrs import field, frozen
+
+from schemas.codec import record
+
+DEFAULT_LIMITS = {
+    "instances": 10,
+    "cores": 20,
+    "ram": 51200,
+    "key_pairs": 100,
+    "metadata_items": 128,
+    "server_groups": 10,
+    "server_group_members": 10,
+}
+"""Nova's defaults; ram in MiB; -1 is unlimited."""
+
+
+@record(1)
+@frozen
+class QuotaLimits:
+    limits: dict[str, int] = field(factory=dict)
+
+
+@record(1)
+@frozen
+class QuotaUsage:
+    """Charged in the transaction that makes a server, refunded in the one that ends it."""
+
+    instances: int = 0
+    cores: int = 0
+    ram: int = 0
