@@ -1,0 +1,1 @@
+"""Cells as the top sees them: their mappings, stores and buses."""

@@ -1,0 +1,130 @@
+"""The top's connections to its cells, kept as the watched mappings say: no restart for a new or changed cell."""
+
+import asyncio
+from collections.abc import Callable
+
+import orjson
+import structlog
+from attrs import define, evolve
+
+from bus.client import Bus
+from control.secrets import SiteKey
+from kv.cache import Cache, Change
+from kv.client import Etcd
+from kv.keys import Global
+from kv.store import Store
+from schemas.errors import NotFound, Unavailable
+from schemas.host import BusAddress, CellMapping, StoreAddress
+from schemas.server import CELL0
+from schemas.settings import BusSettings, StoreSettings
+
+log = structlog.get_logger()
+
+
+@define(eq=False)
+class CellAccess:
+    """One cell's store and, once it could be reached, bus."""
+
+    mapping: CellMapping
+    store: Store
+    bus: Bus | None = None
+    connecting: asyncio.Task[None] | None = None
+
+
+class Cells:
+    """`run` follows the mappings. `on_join` and `on_leave` tell who keeps something for each cell."""
+
+    def __init__(self, store: Store, key: SiteKey, name: str, *, with_bus: bool) -> None:
+        self.mappings = Cache(store, Global.CELLS.under(), self._changed)
+        self.on_join: list[Callable[[CellAccess], None]] = []
+        self.on_leave: list[Callable[[str], None]] = []
+        self._key = key
+        self._name = name
+        self._with_bus = with_bus
+        self._cells: dict[str, CellAccess] = {}
+        self._etcds: dict[StoreSettings, Etcd] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        await self.mappings.run()
+
+    def names(self) -> list[str]:
+        """All but cell0."""
+        return [name for name in self._cells if name != CELL0]
+
+    def enabled(self) -> frozenset[str]:
+        return frozenset(n for n, c in self._cells.items() if n != CELL0 and not c.mapping.disabled)
+
+    def access(self, name: str) -> CellAccess:
+        try:
+            return self._cells[name]
+        except KeyError:
+            raise NotFound(f"no cell is called {name}") from None
+
+    def store(self, name: str) -> Store:
+        return self.access(name).store
+
+    def bus(self, name: str) -> Bus:
+        bus = self.access(name).bus
+        if bus is None:
+            raise Unavailable(f"the bus of cell {name} is not reached yet")
+        return bus
+
+    async def close(self) -> None:
+        for cell in list(self._cells.values()):
+            await self._disconnect(cell)
+        for etcd in self._etcds.values():
+            await etcd.close()
+
+    def _changed(self, change: Change[CellMapping]) -> None:
+        old, new = change.old and change.old.value, change.new and change.new.value
+        known = self._cells.get(old.name) if old else None
+        if known and new and (known.mapping.store, known.mapping.bus) == (new.store, new.bus):
+            known.mapping = new
+            return
+        if known:
+            del self._cells[known.mapping.name]
+            for leave in self.on_leave:
+                leave(known.mapping.name)
+            task = asyncio.create_task(self._disconnect(known))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        if new:
+            self._join(new)
+
+    def _join(self, mapping: CellMapping) -> None:
+        store = Store(self._etcd(self._store_settings(mapping.store)), mapping.store.prefix)
+        cell = CellAccess(mapping, store)
+        self._cells[mapping.name] = cell
+        if mapping.bus and self._with_bus:
+            cell.connecting = asyncio.create_task(self._reach(cell, mapping.bus), name=f"reach {mapping.name}")
+        for join in self.on_join:
+            join(cell)
+
+    async def _reach(self, cell: CellAccess, address: BusAddress) -> None:
+        settings = BusSettings(url=address.url, **self._secret(address.secret))
+        while cell.bus is None:
+            try:
+                cell.bus = await Bus.connect(settings, f"{self._name} in {cell.mapping.name}")
+            except Exception as error:  # whatever it is, the other cells go on
+                log.warning("cell's bus not reached", cell=cell.mapping.name, reason=repr(error))
+                await asyncio.sleep(1)
+
+    async def _disconnect(self, cell: CellAccess) -> None:
+        if cell.connecting:
+            cell.connecting.cancel()
+        if cell.bus:
+            await cell.bus.drain()
+
+    def _etcd(self, settings: StoreSettings) -> Etcd:
+        """Cells on one cluster share its connection."""
+        shared = evolve(settings, prefix="")
+        if shared not in self._etcds:
+            self._etcds[shared] = Etcd(shared)
+        return self._etcds[shared]
+
+    def _store_settings(self, address: StoreAddress) -> StoreSettings:
+        return StoreSettings(endpoints=address.endpoints, prefix=address.prefix, **self._secret(address.secret))
+
+    def _secret(self, sealed: str | None) -> dict[str, str]:
+        return orjson.loads(self._key.decrypt(sealed)) if sealed else {}
