@@ -28,7 +28,7 @@ async def open_top(settings: Settings, name: str, *, cell_buses: bool) -> AsyncI
     """Connects; the mappings are listed once before it yields, no cell is waited for."""
     key = SiteKey.load(settings.top.site_key_file)
     etcd = Etcd(settings.top.store)
-    store = Store(etcd, settings.top.store.prefix)
+    store = Store(etcd, settings.top.prefix)
     bus = await Bus.connect(settings.top.bus, name)
     cells = Cells(store, key, name, with_bus=cell_buses)
     following = asyncio.create_task(cells.run(), name="cell mappings")

@@ -96,7 +96,8 @@ class Store:
             raise CompareFailed(f"{txn.purpose}: what it was decided on has changed")
         TRANSACTIONS.labels(txn.purpose, "done").inc()
         WRITES.labels(txn.purpose).inc(len(ops))
-        return int(answer.header.revision)
+        txn.revision = int(answer.header.revision)
+        return txn.revision
 
     def _full(self, path: str) -> bytes:
         return (self.prefix + path).encode()

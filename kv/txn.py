@@ -40,6 +40,8 @@ class Txn:
     revisions: dict[str, int] = field(factory=dict)
     """path -> mod-revision that it must still have; 0: it must not exist"""
     writes: dict[str, Write] = field(factory=dict)
+    revision: int = 0
+    """at which it was committed; 0: not, or not known"""
 
     def absent(self, key: Key[R]) -> "Txn":
         self.revisions[key.path] = 0

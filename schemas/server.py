@@ -1,6 +1,6 @@
 """A server: what a cell knows of it, what the top knows of it, and its draft while it has no cell."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import field, frozen
@@ -173,6 +173,10 @@ class ServerIndex:
 def to_us(moment: datetime) -> int:
     """Microseconds since the epoch; exact, unlike a float's."""
     return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+def from_us(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
 
 
 def time_key(created_us: int, uuid: str) -> str:

@@ -15,7 +15,8 @@ class TlsFiles:
 @frozen
 class StoreSettings:
     endpoints: tuple[str, ...] = ("127.0.0.1:2379",)
-    prefix: str = "kilonova/"
+    prefix: str = ""
+    """empty: `kilonova/global/`, or `kilonova/cells/{cell}/` for a cell's store"""
     user: str = ""
     password: str = ""
     timeout: float = 5.0
@@ -34,9 +35,13 @@ class BusSettings:
 class GlobalSettings:
     """What api, scheduler and super conductor need. Agents and cell conductors must not have this section."""
 
-    store: StoreSettings = StoreSettings(prefix="kilonova/global/")
+    store: StoreSettings = StoreSettings()
     bus: BusSettings = BusSettings()
     site_key_file: str = "site.key"
+
+    @property
+    def prefix(self) -> str:
+        return self.store.prefix or "kilonova/global/"
 
 
 @frozen
@@ -44,8 +49,12 @@ class CellSettings:
     """What a cell's conductor needs of its own cell."""
 
     name: str = "cell1"
-    store: StoreSettings = StoreSettings(prefix="kilonova/cells/cell1/")
+    store: StoreSettings = StoreSettings()
     bus: BusSettings = BusSettings()
+
+    @property
+    def prefix(self) -> str:
+        return self.store.prefix or f"kilonova/cells/{self.name}/"
 
 
 @frozen

@@ -1,0 +1,115 @@
+"""`kilonova`: runs a process of the site or speaks to it. Rooms are imported only when their command runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.process import run_process
+from runtime.settings import load_settings
+from schemas.errors import KilonovaError
+
+app = typer.Typer(
+    help="A compute control plane on etcd and NATS with Nova's and Placement's APIs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file; KILONOVA_<SECTION>_<FIELD> override it.")]
+
+
+@app.command()
+def api(config: Config = None) -> None:
+    """Serve compute, identity and image APIs over HTTP."""
+    from control.roles import api_role
+
+    settings = load_settings(config)
+    run_process("api", settings.process, api_role(settings))
+
+
+@app.command()
+def scheduler(config: Config = None) -> None:
+    """Choose and claim hosts for servers."""
+    from control.roles import scheduler_role
+
+    settings = load_settings(config)
+    run_process("scheduler", settings.process, scheduler_role(settings))
+
+
+@app.command("super-conductor")
+def super_conductor(config: Config = None) -> None:
+    """Carry out what needs a claim, a charge or more than one cell."""
+    from control.roles import super_conductor_role
+
+    settings = load_settings(config)
+    run_process("super-conductor", settings.process, super_conductor_role(settings))
+
+
+@app.command()
+def conductor(config: Config = None) -> None:
+    """Carry out the work of one cell."""
+    from control.roles import conductor_role
+
+    settings = load_settings(config)
+    run_process("conductor", settings.process, conductor_role(settings))
+
+
+@app.command("all")
+def everything(config: Config = None) -> None:
+    """Run a small site's control plane in one process."""
+    from control.roles import all_roles
+
+    settings = load_settings(config)
+    run_process("all", settings.process, all_roles(settings))
+
+
+@app.command()
+def agent(config: Config = None) -> None:
+    """Drive this machine's hypervisor."""
+    from agents.role import agent_role
+
+    settings = load_settings(config)
+    run_process("agent", settings.process, agent_role(settings))
+
+
+@app.command()
+def bootstrap(
+    config: Config = None,
+    password: Annotated[str, typer.Option(help="of the user admin", envvar="KILONOVA_ADMIN_PASSWORD")] = "",
+    demo_password: Annotated[str, typer.Option(help="of the user demo; empty: no such user")] = "",
+    region: Annotated[str, typer.Option(help="the catalog's region")] = "",
+) -> None:
+    """Seed the site key, cell0, the configured cell, roles, projects and users; again is fine."""
+    from control.manage.bootstrap import bootstrap_site
+
+    bootstrap_site(load_settings(config), password, demo_password or None, region)
+
+
+@app.command()
+def story(server: str, config: Config = None) -> None:
+    """Tell what happened to a server, from its records alone."""
+    from control.manage.story import tell_story
+
+    tell_story(load_settings(config), server)
+
+
+def _mount_site() -> None:
+    from control.site.cli import app as site_app
+
+    app.add_typer(site_app, name="site", help="Run a whole small site on this machine.")
+
+
+def main() -> None:
+    """Entry point of the `kilonova` command: errors of ours are one line on stderr and exit code 1."""
+    if sys.argv[1:2] == ["site"] or set(sys.argv[1:]) <= {"--help"}:
+        _mount_site()
+    try:
+        app()
+    except KilonovaError as error:
+        print(f"kilonova: {error.message}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
