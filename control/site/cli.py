@@ -1,0 +1,94 @@
+"""`kilonova site`: the commands behind `just up`, `down`, `status`, `demo` and `logs`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control.site.errors import SiteError
+from control.site.options import Driver, Layout, Ports, SiteOptions
+from control.site.site import Site
+from control.site.words import how_to_go_on, status_table
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+DEFAULTS = Ports()
+
+Directory = Annotated[Path, typer.Option("--dir", help="where the site keeps its files")]
+DriverOption = Annotated[Driver, typer.Option(help="libvirt: real guests on this machine; simulated: none")]
+Hosts = Annotated[int, typer.Option(min=1, help="simulated hosts")]
+ApiPort = Annotated[int, typer.Option(help="where clients connect")]
+EtcdPort = Annotated[int, typer.Option(help="etcd's clients")]
+EtcdPeerPort = Annotated[int, typer.Option(help="etcd's peers")]
+NatsPort = Annotated[int, typer.Option(help="nats-server")]
+ObservePort = Annotated[int, typer.Option(help="first of four ports for metrics and health")]
+Region = Annotated[str, typer.Option(help="name of the catalog's region")]
+
+
+@app.command()
+def up(
+    directory: Directory = Path("run"),
+    driver: DriverOption = "libvirt",
+    hosts: Hosts = 1,
+    api_port: ApiPort = DEFAULTS.api,
+    etcd_port: EtcdPort = DEFAULTS.etcd,
+    etcd_peer_port: EtcdPeerPort = DEFAULTS.etcd_peer,
+    nats_port: NatsPort = DEFAULTS.nats,
+    observe_port: ObservePort = DEFAULTS.observe,
+    region: Region = "RegionOne",
+) -> None:
+    """Start the site, or what is missing of it, and leave it running."""
+    if driver == "libvirt" and hosts != 1:
+        raise SiteError("libvirt has this machine as its only host; --hosts goes with --driver simulated")
+    ports = Ports(etcd_port, etcd_peer_port, nats_port, api_port, observe_port)
+    site = _site(directory)
+    was_whole = site.status().is_whole
+    options = site.up(SiteOptions(driver, hosts, ports, region))
+    typer.echo(how_to_go_on(site.layout, options, again=was_whole))
+
+
+@app.command()
+def down(directory: Directory = Path("run")) -> None:
+    """Stop exactly what `up` started; data and guests stay."""
+    if not _site(directory).down():
+        typer.echo("nothing of the site runs")
+
+
+@app.command()
+def status(directory: Directory = Path("run")) -> None:
+    """Show the site's processes; exit code 1 unless all of them run."""
+    site = _site(directory)
+    found = site.status()
+    typer.echo(status_table(site.layout, found))
+    raise typer.Exit(0 if found.is_whole else 1)
+
+
+@app.command()
+def demo(directory: Directory = Path("run")) -> None:
+    """Boot, stop, start, reboot and delete a real server with the standard client."""
+    from control.site.demo import run_demo
+
+    site = _site(directory)
+    options = site.up(site.status().options or SiteOptions())
+    if options.driver != "libvirt":
+        raise SiteError("the demo boots a real guest, but this site's hosts are simulated: just down && just demo")
+    run_demo(site.layout, typer.echo)
+
+
+@app.command()
+def logs(
+    role: Annotated[str, typer.Argument(help="such as api or agent")],
+    directory: Directory = Path("run"),
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="wait for more")] = False,
+) -> None:
+    """Print the end of a process's log."""
+    log = _site(directory).processes.log_of(role)
+    if not log.exists():
+        known = sorted(path.stem for path in log.parent.glob("*.log"))
+        raise SiteError(f"no log of {role} in {log.parent}; there are: {', '.join(known) or 'none'}")
+    os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(log)])
+
+
+def _site(directory: Path) -> Site:
+    return Site(Layout(directory.resolve()), typer.echo)

@@ -1,0 +1,191 @@
+"""Bring the site up, take it down, say how it is. Each may be repeated; `up` restarts only what is missing."""
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from attrs import frozen
+
+from control.site.errors import PartFailed, SiteError
+from control.site.etcd import cache_dir, find_etcd
+from control.site.files import (
+    Secrets,
+    agent_config,
+    clouds_yaml,
+    control_config,
+    site_json,
+    site_secrets,
+    to_toml,
+    write_private,
+)
+from control.site.http import hosts_up
+from control.site.hypervisor import guests_running, require_libvirt, start_libvirt
+from control.site.nats import find_nats, nats_config
+from control.site.options import Layout, SiteOptions, load_options, save_options
+from control.site.parts import (
+    DEFAULT_STOP_SECONDS,
+    LIBVIRT,
+    ROLES,
+    STOP_SECONDS,
+    Part,
+    kilonova_command,
+    own_parts,
+    substrate_parts,
+)
+from control.site.ports import check_free
+from control.site.processes import Processes
+
+HOSTS_SECONDS = 60.0
+BOOTSTRAP_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+@frozen
+class Status:
+    options: SiteOptions | None
+    running: dict[str, int]
+    """pid by role"""
+    missing: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.running) and not self.missing
+
+
+class Site:
+    """One site in one directory."""
+
+    def __init__(self, layout: Layout, say: Say) -> None:
+        self.layout = layout
+        self.processes = Processes(layout.processes, layout.logs)
+        self._say = say
+
+    def status(self) -> Status:
+        options = load_options(self.layout.options)
+        running = {record.role: record.pid for record in self.processes.records()}
+        wanted = [role for role in ROLES if role not in LIBVIRT]
+        return Status(options, running, tuple(role for role in wanted if role not in running))
+
+    def up(self, asked: SiteOptions) -> SiteOptions:
+        """Returns what runs now. A site that runs keeps its options; asking for others is an error."""
+        self.layout.root.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            options = self._agreed(asked)
+            before = self.status()
+            if options.driver == "libvirt":
+                require_libvirt()
+            passwords = self._write_files(options)
+            self._start_parts(self._substrate(options))
+            if not before.is_whole:
+                self._bootstrap(options, passwords)
+            if options.driver == "libvirt":
+                start_libvirt(self.layout.libvirt_pids, self.processes, self._say)
+            self._start_parts(own_parts(options, self.layout))
+            self._await_hosts(options, passwords)
+            self.layout.site.write_text(site_json(options, self.processes.records()))
+        return options
+
+    def down(self) -> list[str]:
+        """Stops what `up` started, last first, and returns the roles. Guests and all data stay."""
+        if not self.layout.root.exists():
+            return []
+        with self._alone():
+            stopped: list[str] = []
+            for role in reversed(ROLES):
+                if role in LIBVIRT and (guests := guests_running(self.layout.agent_state)):
+                    if self.processes.find(role):
+                        self._say(f"{role} stays: {guests} guest(s) of this site run; delete their servers to end them")
+                    continue
+                if self.processes.stop([role], STOP_SECONDS.get(role, DEFAULT_STOP_SECONDS)):
+                    self._say(f"{role} stopped")
+                    stopped.append(role)
+            self.layout.site.unlink(missing_ok=True)
+        return stopped
+
+    def _agreed(self, asked: SiteOptions) -> SiteOptions:
+        stored = load_options(self.layout.options)
+        if stored is None or not self.status().running:
+            save_options(self.layout.options, asked)
+            return asked
+        if asked not in (stored, SiteOptions()):
+            raise SiteError(
+                f"the site in {self.layout.root} runs with other options (driver {stored.driver}, {stored.hosts} "
+                f"host(s), API port {stored.ports.api}); take it down first: just down"
+            )
+        return stored
+
+    def _write_files(self, options: SiteOptions) -> Secrets:
+        layout = self.layout
+        for folder in (layout.etcd_data, layout.nats_data, layout.spool, layout.agent_state):
+            folder.mkdir(mode=0o700 if folder == layout.etcd_data else 0o755, exist_ok=True)
+        passwords = site_secrets(layout.secrets)
+        layout.nats_config.write_text(nats_config(options.ports.nats, layout.nats_data))
+        layout.control_config.write_text(to_toml(control_config(options, layout)))
+        layout.agent_config.write_text(to_toml(agent_config(options, layout)))
+        write_private(layout.clouds, clouds_yaml(options, passwords))
+        return passwords
+
+    def _substrate(self, options: SiteOptions) -> list[Part]:
+        etcd = find_etcd(cache_dir(), self._say)
+        if etcd.warning:
+            self._say(f"WARNING: {etcd.warning}")
+        return substrate_parts(options, self.layout, etcd.program, find_nats())
+
+    def _start_parts(self, parts: Sequence[Part]) -> None:
+        """All at once: each of them waits for what it needs."""
+        missing = [part for part in parts if self.processes.find(part.role) is None]
+        check_free(port for part in missing for port in part.ports)
+        began = time.monotonic()
+        for part in missing:
+            self.processes.start(part.role, part.command, part.environment)
+        for part in parts:
+            record = self.processes.find(part.role)
+            if record is None:
+                raise PartFailed(f"{part.role} ended at once{self.processes.log_tail(part.role)}")
+            self.processes.wait_ready(record, part.ready, part.ready_seconds)
+            if part in missing:
+                self._say(f"{part.role} is ready (pid {record.pid}, {time.monotonic() - began:.1f} s)")
+
+    def _bootstrap(self, options: SiteOptions, passwords: Secrets) -> None:
+        command = [
+            *(str(kilonova_command()), "bootstrap", "--config", str(self.layout.control_config)),
+            *("--region", options.region, "--demo-password", passwords.demo),
+        ]
+        done = subprocess.run(
+            command,
+            env={**os.environ, "KILONOVA_ADMIN_PASSWORD": passwords.admin},
+            capture_output=True,
+            text=True,
+            timeout=BOOTSTRAP_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise PartFailed(f"kilonova bootstrap failed:\n{(done.stderr or done.stdout).strip()[-2000:]}")
+        self._say("users, projects and cells are there")
+
+    def _await_hosts(self, options: SiteOptions, passwords: Secrets) -> None:
+        began, seen = time.monotonic(), 0
+        while seen < options.hosts:
+            if time.monotonic() - began > HOSTS_SECONDS:
+                raise PartFailed(
+                    f"{seen} of {options.hosts} host(s) came up within {HOSTS_SECONDS:g} s"
+                    f"{self.processes.log_tail('agent')}{self.processes.log_tail('conductor')}"
+                )
+            time.sleep(0.1)
+            seen = hosts_up(options, passwords.admin)
+        self._say(f"{seen} host(s) up")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One `up` or `down` at a time."""
+        with self.layout.lock.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say("waiting for another up or down of this site to finish")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

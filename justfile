@@ -1,0 +1,59 @@
+# The front door. Everything runs from a fresh clone: python3 -m venv .venv && .venv/bin/pip install -q rust-just
+
+set positional-arguments := true
+
+bin := justfile_directory() / ".venv/bin"
+simulated := '.*simulated.*'
+
+# List the recipes.
+[private]
+default:
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Install what is missing for everything below: Python packages by hash, and as root libvirt with QEMU.
+install *packages="libvirt":
+    @control/site/scripts/install "$@"
+
+# Start a site on this machine and leave it running: --driver simulated --hosts 50, --api-port N, --dir DIR.
+up *options: (install if options =~ simulated { "" } else { "libvirt" })
+    @{{ bin }}/kilonova site up "$@"
+
+# Stop exactly what `up` started; data and guests stay.
+down *options:
+    @{{ bin }}/kilonova site down "$@"
+
+# Show the site's processes.
+status *options:
+    @{{ bin }}/kilonova site status "$@"
+
+# Print the end of one process's log, such as `just logs api`; -f follows it.
+logs role *options:
+    @{{ bin }}/kilonova site logs "$@"
+
+# Boot, stop, start, reboot and delete a real server with the standard client; starts the site if none runs.
+demo *options: (install "libvirt")
+    @{{ bin }}/kilonova site demo "$@"
+
+# Run all tests, the real guest included; arguments go to pytest.
+test *arguments: (install "libvirt")
+    {{ bin }}/python -m pytest "$@"
+
+# Check format, lint, types and the arrows between the rooms.
+check: (install "")
+    {{ bin }}/ruff format --check .
+    {{ bin }}/ruff check .
+    {{ bin }}/mypy
+    {{ bin }}/lint-imports
+
+# Format the code and sort its imports.
+fmt: (install "")
+    {{ bin }}/ruff check --fix .
+    {{ bin }}/ruff format .
+
+# Measure boots through the API: rate, latency, CPU, transactions and memory on a site of 100 simulated hosts.
+bench-boot *options: (install "")
+    @{{ bin }}/python -m tests.bench.boot "$@"
+
+# Pin the newest versions that pyproject.toml allows, with hashes, into requirements/.
+lock: (install "")
+    @control/site/scripts/lock
