@@ -79,12 +79,14 @@ class Site:
             if options.driver == "libvirt":
                 require_libvirt()
             passwords = self._write_files(options)
-            self._start_parts(self._substrate(options))
+            substrate, own = self._substrate(options), own_parts(options, self.layout)
+            check_free(port for part in self._missing([*substrate, *own]) for port in part.ports)
+            self._start_parts(substrate)
             if not before.is_whole:
                 self._bootstrap(options, passwords)
             if options.driver == "libvirt":
                 start_libvirt(self.layout.libvirt_pids, self.processes, self._say)
-            self._start_parts(own_parts(options, self.layout))
+            self._start_parts(own)
             self._await_hosts(options, passwords)
             self.layout.site.write_text(site_json(options, self.processes.records()))
         return options
@@ -135,10 +137,13 @@ class Site:
             self._say(f"WARNING: {etcd.warning}")
         return substrate_parts(options, self.layout, etcd.program, find_nats())
 
+    def _missing(self, parts: Sequence[Part]) -> list[Part]:
+        running = {record.role for record in self.processes.records()}
+        return [part for part in parts if part.role not in running]
+
     def _start_parts(self, parts: Sequence[Part]) -> None:
         """All at once: each of them waits for what it needs."""
-        missing = [part for part in parts if self.processes.find(part.role) is None]
-        check_free(port for part in missing for port in part.ports)
+        missing = self._missing(parts)
         began = time.monotonic()
         for part in missing:
             self.processes.start(part.role, part.command, part.environment)
