@@ -7,12 +7,12 @@ from attrs import frozen
 
 from schemas.flavor import Flavor, KeyPair
 from schemas.host import Alive, CellMapping, Host, HostMapping, Service
-from schemas.identity import Assignment, NameIndex, Project, Role, SigningKey, User
+from schemas.identity import Assignment, NameIndex, Project, Region, RevokedToken, Role, SigningKey, User
 from schemas.image import Image
 from schemas.operation import Action, Deleted, Operation, Outbox
 from schemas.placement import Allocation, Provider, Usages
 from schemas.quota import QuotaLimits, QuotaUsage
-from schemas.server import BuildRequest, Instance, InstanceMapping, RequestSpec, ServerIndex, UserData
+from schemas.server import BuildRequest, HostedServer, Instance, InstanceMapping, RequestSpec, ServerIndex, UserData
 
 R = TypeVar("R")
 
@@ -103,6 +103,8 @@ class Global:
     ROLES = Family("roles/{id}", Role)
     ROLE_NAMES = Family("role-names/{name}", NameIndex)
     ASSIGNMENTS = Family("assignments/{user}/{project}", Assignment)
+    REGIONS = Family("regions/{id}", Region)
+    REVOKED_TOKENS = Family("revoked-tokens/{audit}", RevokedToken)
     IMAGES = Family("images/{id}", Image)
 
 
@@ -111,7 +113,7 @@ class Cell:
 
     INSTANCES = Family("instances/{project}/{time_key}", Instance)
     USER_DATA = Family("user-data/{uuid}", UserData)
-    BY_HOST = Family("by-host/{host}/{uuid}", ServerIndex)
+    BY_HOST = Family("by-host/{host}/{uuid}", HostedServer)
     OPERATIONS = Family("operations/{shard}/{uuid}", Operation)
     OUTBOX = Family("outbox/{uuid}/{attempt}", Outbox)
     FENCES = Family("fences/{shard}", str)

@@ -7,6 +7,8 @@ from attrs import field, frozen
 from schemas.codec import record
 
 DOMAIN = "default"
+"""The one domain. An assignment on it as a project is a role in the domain."""
+DOMAIN_NAME = "Default"
 
 
 @record(1)
@@ -55,6 +57,14 @@ class Assignment:
 
 @record(1)
 @frozen
+class Region:
+    """Where the catalog says that this site is; the last one written counts."""
+
+    id: str
+
+
+@record(1)
+@frozen
 class NameIndex:
     """Makes a name unique within its kind."""
 
@@ -69,6 +79,14 @@ class SigningKey:
     id: str
     secret: str
     created: datetime
+
+
+@record(1)
+@frozen
+class RevokedToken:
+    """A token that was revoked before its time, by its audit id. Its lease ends when the token would have."""
+
+    expires: datetime
 
 
 @frozen

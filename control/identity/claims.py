@@ -1,0 +1,70 @@
+"""What a token says, and how it is sealed: authenticated and encrypted (Fernet), with a format number in front."""
+
+import base64
+import contextlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+from attrs import frozen
+from cryptography.fernet import Fernet, InvalidToken
+
+from schemas.server import to_us
+
+FORMAT: Final = 1
+
+
+@frozen
+class Claims:
+    """`project` is None when the token is unscoped, the domain's id when it is scoped to that."""
+
+    user: str
+    project: str | None
+    methods: tuple[str, ...]
+    issued: datetime
+    expires: datetime
+    epoch: int
+    """the user's when it was issued"""
+    audit: tuple[str, ...]
+    """its own audit id and, when it was got with another token, that one's"""
+
+
+def fernet(secret: bytes) -> Fernet:
+    """For 32 random bytes."""
+    return Fernet(base64.urlsafe_b64encode(secret))
+
+
+def seal(claims: Claims, key: Fernet) -> str:
+    parts = [
+        FORMAT,
+        claims.user,
+        claims.project,
+        claims.methods,
+        to_us(claims.issued),
+        to_us(claims.expires),
+        claims.epoch,
+        claims.audit,
+    ]
+    return key.encrypt(orjson.dumps(parts)).decode().rstrip("=")
+
+
+def unseal(token: str, keys: Iterable[Fernet]) -> Claims | None:
+    """None when none of the keys sealed it, whatever it is."""
+    padded = token + "=" * (-len(token) % 4)
+    for key in keys:
+        with contextlib.suppress(InvalidToken, UnicodeEncodeError):
+            return _claims(key.decrypt(padded))
+    return None
+
+
+def _claims(payload: bytes) -> Claims | None:
+    parts = orjson.loads(payload)
+    if parts[0] != FORMAT:
+        return None
+    _, user, project, methods, issued, expires, epoch, audit = parts
+    return Claims(user, project, tuple(methods), _moment(issued), _moment(expires), epoch, tuple(audit))
+
+
+def _moment(us: int) -> datetime:
+    return datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000)

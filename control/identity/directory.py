@@ -1,0 +1,108 @@
+"""Users, projects, roles and assignments: watched copies for verifying tokens, and strong reads for logins."""
+
+import asyncio
+from collections import defaultdict
+from typing import Any, TypeVar
+
+from kv.cache import Cache, Change
+from kv.keys import Family, Global, Key
+from kv.store import Store
+from schemas.identity import Assignment, NameIndex, Project, Role, User
+
+R = TypeVar("R")
+
+
+class Directory:
+    """`run` keeps the copies current; `version` rises with every change in them."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.version = 0
+        self.users = Cache(store, Global.USERS.under(), self._changed)
+        self.projects = Cache(store, Global.IDENTITY_PROJECTS.under(), self._changed)
+        self.roles = Cache(store, Global.ROLES.under(), self._changed)
+        self.assignments = Cache(store, Global.ASSIGNMENTS.under(), self._assigned)
+        self.revoked = Cache(store, Global.REVOKED_TOKENS.under(), self._changed)
+        self.regions = Cache(store, Global.REGIONS.under(), self._changed)
+        self._roles_of: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+        """user -> project -> role ids"""
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for cache in self._caches():
+                group.create_task(cache.run())
+
+    @property
+    def ready(self) -> bool:
+        return all(cache.synced.is_set() for cache in self._caches())
+
+    async def wait_until(self, revision: int) -> None:
+        """Returns when the copies hold every write up to `revision`: who wrote sees the own write."""
+        for cache in self._caches():
+            await cache.wait_until(revision)
+
+    async def user(self, user: str) -> User | None:
+        """By id, from the copy; one that it does not hold yet is looked up."""
+        return await self._known(self.users, Global.USERS(user))
+
+    async def project(self, project: str) -> Project | None:
+        return await self._known(self.projects, Global.IDENTITY_PROJECTS(project))
+
+    async def roles_on(self, user: str, project: str) -> tuple[Role, ...]:
+        """What `user` may be in `project`, by name; `project` may be the domain."""
+        ids = self._roles_of[user].get(project) if user in self._roles_of else None
+        if ids is None:
+            assignment = await self._fetch(Global.ASSIGNMENTS(user, project))
+            ids = assignment.roles if assignment else frozenset()
+        roles: list[Role] = []
+        for role in ids:
+            known = await self._known(self.roles, Global.ROLES(role))
+            roles.extend([known] if known else [])
+        return tuple(sorted(roles, key=lambda role: role.name))
+
+    def projects_of(self, user: str) -> list[Project]:
+        """Those in which the user has a role, by name."""
+        found = [self.projects.get(Global.IDENTITY_PROJECTS(id_)) for id_ in self._roles_of.get(user, {})]
+        return sorted((project for project in found if project), key=lambda project: project.name)
+
+    def all_assignments(self) -> list[Assignment]:
+        return [stored.value for stored in self.assignments.items.values()]
+
+    async def login_user(self, user: str | None, name: str | None) -> User | None:
+        """As etcd has it now, by id or by name."""
+        return await self._named(Global.USERS, Global.USER_NAMES, user, name)
+
+    async def login_project(self, project: str | None, name: str | None) -> Project | None:
+        return await self._named(Global.IDENTITY_PROJECTS, Global.PROJECT_NAMES, project, name)
+
+    async def _named(self, family: Family[R], names: Family[NameIndex], id_: str | None, name: str | None) -> R | None:
+        if id_ is None:
+            index = await self._fetch(names(name or ""))
+            if index is None:
+                return None
+            id_ = index.id
+        stored = await self.store.get(family(id_))
+        return stored.value if stored else None
+
+    async def _known(self, cache: Cache[R], key: Key[R]) -> R | None:
+        found = cache.get(key)
+        if found is None:
+            found = await self._fetch(key)
+        return found
+
+    async def _fetch(self, key: Key[R]) -> R | None:
+        stored = await self.store.get(key)
+        return stored.value if stored else None
+
+    def _caches(self) -> tuple[Cache[Any], ...]:
+        return self.users, self.projects, self.roles, self.assignments, self.revoked, self.regions
+
+    def _changed(self, _: Change[R]) -> None:
+        self.version += 1
+
+    def _assigned(self, change: Change[Assignment]) -> None:
+        self.version += 1
+        if change.old:
+            self._roles_of[change.old.value.user].pop(change.old.value.project, None)
+        if change.new:
+            self._roles_of[change.new.value.user][change.new.value.project] = change.new.value.roles

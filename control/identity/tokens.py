@@ -1,0 +1,178 @@
+"""Tokens: issued to those who proved who they are, verified on watched copies.
+
+What a token is worth is looked up, not carried: a disabled user, a new password or a lost role counts at once.
+"""
+
+import asyncio
+import base64
+import secrets
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from attrs import define, frozen
+from cryptography.fernet import Fernet
+
+from control.identity.claims import Claims, fernet, seal, unseal
+from control.identity.directory import Directory
+from control.identity.keys import Keys, OpenKey
+from control.top import Top
+from kv.keys import Global
+from kv.txn import Txn
+from schemas.errors import Unauthorized
+from schemas.identity import DOMAIN, Identity, Project, RevokedToken, Role, User
+
+REMEMBERED: Final = 10_000
+"""tokens whose standing is kept while nothing changes"""
+LONGEST: Final = 2048
+"""characters; what is longer is not ours"""
+REFUSED: Final = "The request you have made requires authentication."
+
+
+@frozen
+class Standing:
+    """What a token is worth right now. `project` is None when it is unscoped or scoped to the domain."""
+
+    claims: Claims
+    user: User
+    project: Project | None
+    roles: tuple[Role, ...]
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(
+            user=self.user.id,
+            user_name=self.user.name,
+            project=self.project.id if self.project else "",
+            project_name=self.project.name if self.project else "",
+            roles=frozenset(role.name for role in self.roles),
+            expires=self.claims.expires,
+        )
+
+
+@define
+class _Seen:
+    standing: Standing
+    identity: Identity
+    version: tuple[int, int]
+
+
+class Tokens:
+    """`run` keeps what verification reads; `ready` says that all of it is there."""
+
+    def __init__(self, keys: Keys, directory: Directory, life: timedelta) -> None:
+        self.keys = keys
+        self.directory = directory
+        self._life = life
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._fernets: dict[str, Fernet] = {}
+
+    @classmethod
+    def at(cls, top: Top) -> "Tokens":
+        life = timedelta(hours=top.settings.api.token_hours)
+        return cls(Keys(top.store, top.key), Directory(top.store), life)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keys.run(), name="signing keys")
+            group.create_task(self.directory.run(), name="identity directory")
+
+    @property
+    def ready(self) -> bool:
+        return self.keys.ready and self.directory.ready
+
+    async def issue(
+        self, user: User, project: str | None, methods: tuple[str, ...], parent: Claims | None = None
+    ) -> tuple[str, Standing]:
+        """A token for `user`, scoped to `project`, to the domain, or to nothing. One that is got with another token
+        (`parent`) ends when that ends. Raises Unauthorized when the user may not enter the scope."""
+        now = datetime.now(UTC)
+        claims = Claims(
+            user=user.id,
+            project=project,
+            methods=methods,
+            issued=now,
+            expires=parent.expires if parent else now + self._life,
+            epoch=user.epoch,
+            audit=(_audit_id(), *(parent.audit[-1:] if parent else ())),
+        )
+        standing = await self._stand(claims, user)
+        return seal(claims, self._fernet(self.keys.signing(now))), standing
+
+    async def verify(self, token: str) -> Identity:
+        """Whom the token speaks for. Raises Unauthorized with the text that clients know."""
+        seen = self._remembered(token)
+        return seen.identity if seen else (await self.inspect(token)).identity
+
+    async def inspect(self, token: str) -> Standing:
+        """As `verify`, with the whole standing."""
+        seen = self._remembered(token)
+        if seen:
+            return seen.standing
+        version = self._version
+        claims = None
+        if len(token) <= LONGEST:
+            claims = unseal(token, map(self._fernet, self.keys.verifying()))
+        if claims is None:
+            raise Unauthorized(REFUSED)
+        user = await self.directory.user(claims.user)
+        if user is None or user.epoch < claims.epoch:  # the watch may be a moment behind
+            user = await self.directory.login_user(claims.user, None)
+        if user is None:
+            raise Unauthorized(REFUSED)
+        standing = await self._stand(claims, user)
+        self._seen[token] = _Seen(standing, standing.identity, version)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return standing
+
+    async def revoke(self, standing: Standing) -> None:
+        """Ends one token. The record goes with its lease when the token would have expired."""
+        left = standing.claims.expires - datetime.now(UTC)
+        store = self.directory.store
+        lease = await store.etcd.grant(max(1, int(left.total_seconds()) + 1))
+        key = Global.REVOKED_TOKENS(standing.claims.audit[0])
+        revision = await store.commit(Txn("token-revoke").put(key, RevokedToken(standing.claims.expires), lease))
+        await self.directory.wait_until(revision)
+
+    @property
+    def _version(self) -> tuple[int, int]:
+        return self.directory.version, self.keys.version
+
+    def _remembered(self, token: str) -> _Seen | None:
+        seen = self._seen.get(token)
+        if seen is None or seen.version != self._version or seen.standing.claims.expires <= datetime.now(UTC):
+            return None
+        self._seen.move_to_end(token)
+        return seen
+
+    async def _stand(self, claims: Claims, user: User) -> Standing:
+        revoked = self.directory.revoked
+        if (
+            claims.expires <= datetime.now(UTC)
+            or not user.enabled
+            or user.epoch != claims.epoch
+            or any(revoked.get(Global.REVOKED_TOKENS(audit)) for audit in claims.audit)
+        ):
+            raise Unauthorized(REFUSED)
+        if claims.project is None:
+            return Standing(claims, user, None, ())
+        project = None
+        if claims.project != DOMAIN:
+            project = await self.directory.project(claims.project)
+            if project is None or not project.enabled:
+                raise Unauthorized(REFUSED)
+        roles = await self.directory.roles_on(user.id, claims.project)
+        if not roles:
+            raise Unauthorized(REFUSED)
+        return Standing(claims, user, project, roles)
+
+    def _fernet(self, key: OpenKey) -> Fernet:
+        if key.id not in self._fernets:
+            self._fernets[key.id] = fernet(key.secret)
+        return self._fernets[key.id]
+
+
+def _audit_id() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
