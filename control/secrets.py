@@ -21,9 +21,7 @@ class SiteKey:
         try:
             return cls(Path(path).read_bytes().strip())
         except FileNotFoundError as error:
-            raise SiteKeyError(
-                f"no site key at {path}: run 'kilonova bootstrap' or copy it from another pod"
-            ) from error
+            raise SiteKeyError(f"no site key at {path}: run kilonova bootstrap, or copy it from a pod") from error
         except (OSError, ValueError) as error:
             raise SiteKeyError(f"the site key at {path} cannot be used: {error}") from error
 

@@ -32,10 +32,17 @@ async def _live(name: str, settings: ProcessSettings, role: Role) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     log.info("started", process=name)
-    async with asyncio.TaskGroup() as group:
-        serving = group.create_task(serve_health(settings, health), name="health")
-        await role(health, stopping)
-        serving.cancel()
+    serving = asyncio.create_task(serve_health(settings, health), name="health")
+    working = asyncio.create_task(role(health, stopping), name=name)
+    try:
+        done, _ = await asyncio.wait([serving, working], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        health.draining = True
+        for task in (working, serving):
+            task.cancel()
+        await asyncio.gather(serving, working, return_exceptions=True)
     log.info("ended", process=name)
 
 

@@ -6,6 +6,8 @@ from attrs import field, frozen
 
 from schemas.codec import record
 from schemas.guest import GuestMark, GuestSpec, GuestState, HostFacts
+from schemas.operation import Operation
+from schemas.server import RequestSpec
 
 
 @record(1)
@@ -24,20 +26,39 @@ class Wake:
     project: str = ""
 
 
+@frozen
+class SelectItem:
+    """A waiting build as its owner read it: the claim compares `revision`, the operation's mod-revision."""
+
+    operation: Operation
+    revision: int
+    spec: RequestSpec
+
+
 @record(1)
 @frozen
 class Select:
-    """Choose and claim a host for each of these build operations."""
+    """Choose and claim a host for each of these builds."""
 
-    servers: tuple[str, ...]
+    items: tuple[SelectItem, ...]
+
+
+@frozen
+class Selection:
+    """The operation as the claim left it, at `revision`; or why no host can take it."""
+
+    server: str
+    operation: Operation | None = None
+    revision: int = 0
+    refusal: str | None = None
 
 
 @record(1)
 @frozen
 class Selected:
-    """The servers whose operation now says what was chosen or why nothing was."""
+    """Servers that are not among them must be looked at again: their operation has changed."""
 
-    decided: tuple[str, ...]
+    decided: tuple[Selection, ...]
 
 
 Verb = Literal["spawn", "destroy", "power-on", "power-off", "reboot"]
@@ -53,6 +74,7 @@ class Command:
     mark: GuestMark
     step: str
     attempt: int = 1
+    """counts what was said again after a failure that a retry may mend"""
     spec: GuestSpec | None = None
     options: dict[str, Any] = field(factory=dict)
 
@@ -60,65 +82,71 @@ class Command:
 @record(1)
 @frozen
 class CommandReply:
-    """`refusal` says why the agent will not; None: accepted, a Report follows."""
+    """`refusal` says why the agent will not; None: accepted, a Report follows. `stale`: it knows a newer command."""
 
     refusal: str | None = None
+    stale: bool = False
 
 
-@record(1)
 @frozen
 class Report:
     """The end of a job, repeated until the owner answers. `error` is a class of the error tree."""
 
-    host: str
-    session: str
     mark: GuestMark
     step: str
+    attempt: int
     state: GuestState | None = None
     error: str | None = None
     message: str = ""
 
 
-@record(1)
-@frozen
-class ReportReply:
-    """`applied` is False when the report was about something long decided otherwise; it is done with all the same."""
-
-    applied: bool
-
-
-@record(1)
 @frozen
 class Changed:
-    """A guest's power state or addresses changed by themselves."""
+    """A guest's power state or addresses are other than last told."""
 
-    host: str
-    session: str
     state: GuestState
 
 
-@record(1)
 @frozen
 class Hello:
-    """An agent's start, inventory and heartbeat. `guests` are all domains, `jobs` the servers being worked on."""
+    """An agent's start (with its host's facts and all guests), its periodic inventory, or just a sign of life."""
 
-    host: str
+    kind: Literal["start", "inventory", "beat"]
     host_id: str
-    session: str
-    version: int
+    version: int = 1
     facts: HostFacts | None = None
     guests: tuple[GuestState, ...] = ()
-    jobs: tuple[str, ...] = ()
-    kind: Literal["start", "inventory", "beat"] = "beat"
 
 
 @record(1)
 @frozen
-class HelloReply:
-    """`known` is False when the owner wants the whole inventory now."""
+class FromAgent:
+    """What an agent says to the owner of a shard: exactly one of the three."""
 
-    known: bool
+    host: str
+    session: str
+    report: Report | None = None
+    changed: Changed | None = None
+    hello: Hello | None = None
+
+
+@frozen
+class Stray:
+    """A guest that is not its host's any more, as judged at this generation."""
+
+    server: str
+    generation: int
+
+
+@record(1)
+@frozen
+class ToAgent:
+    """`applied`: taken note of for good; False: say it again later, or start anew when `unknown_session`."""
+
+    applied: bool = True
+    unknown_session: bool = False
     refusal: str | None = None
+    strays: tuple[Stray, ...] = ()
 
 
 @record(1)

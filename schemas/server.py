@@ -170,6 +170,15 @@ class ServerIndex:
     cell: str | None = None
 
 
+@record(1)
+@frozen
+class HostedServer:
+    """A line of a host's index: with the uuid, the key of the Instance."""
+
+    project: str
+    created_us: int
+
+
 def to_us(moment: datetime) -> int:
     """Microseconds since the epoch; exact, unlike a float's."""
     return int(moment.timestamp()) * 1_000_000 + moment.microsecond

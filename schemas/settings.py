@@ -1,5 +1,8 @@
 """What can be configured, by section of the TOML file. Loading is done by `kilonova.settings`."""
 
+from pathlib import Path
+from typing import Literal
+
 from attrs import field, frozen
 
 
@@ -127,6 +130,63 @@ class SimulatedSettings:
 
 
 @frozen
+class LibvirtSettings:
+    uri: str = "qemu:///system"
+    hostname: str = ""
+    """hypervisor_hostname; empty: the machine's host name"""
+    host_ip: str = ""
+    """empty: the source address of the default route"""
+    state_dir: Path = Path("/var/lib/kilonova")
+    """images and guests; one file system, since guests hold hard links to images"""
+
+    domain_type: Literal["auto", "kvm", "qemu"] = "auto"
+    """auto: kvm when a probe ran guest code with it, else qemu, which emulates"""
+    cpu_mode: Literal["auto", "host-model", "host-passthrough", "maximum", "custom", "none"] = "auto"
+    """auto: host-model with kvm, none (QEMU's default model) without"""
+    cpu_model: str = ""
+    """for cpu_mode custom"""
+    reserved_memory_mb: int = 0
+    """taken off what the host reports, beyond the reserve that the site keeps on every host"""
+    reserved_disk_gb: int = 0
+
+    network: Literal["nat", "bridge"] = "nat"
+    """nat: libvirt's network `nat_network`, made when missing; bridge: the host's own `bridge`, with DHCP behind it"""
+    nat_network: str = "kilonova"
+    nat_bridge: str = "kilonova0"
+    nat_subnet: str = "10.171.0.0/20"
+    """wide, because a deleted server's lease lasts up to an hour"""
+    bridge: str = "br0"
+
+    vnc_listen: str = "127.0.0.1"
+    dhcp_domain: str = "novalocal"
+    """appended to the host name that a guest is told, as Nova does; empty: nothing"""
+    disk_cache: Literal["auto", "none", "writeback", "unsafe"] = "auto"
+    """auto: none where the file system of `state_dir` has direct I/O, else writeback"""
+    ephemeral_mkfs: tuple[str, ...] = ("mkfs.ext4", "-q", "-F", "-L", "ephemeral0")
+    """formats an ephemeral disk, whose path is appended; empty: left blank"""
+    console_bytes: int = 102400
+    """how much of a console's log is shown at most: Nova's figure"""
+
+    call_timeout: float = 60.0
+    """seconds that one call to libvirt or one run of a tool may take"""
+    image_timeout: float = 1800.0
+    """seconds that fetching an image may take; a stall of 30 seconds ends it sooner"""
+    keepalive_seconds: int = 2
+    """libvirtd is given up after three unanswered ones"""
+    workers: int = 8
+    """threads that wait for libvirt"""
+    address_poll_seconds: float = 1.0
+    """how often leases are read while a running guest lacks an address"""
+
+    @property
+    def images_dir(self) -> Path:
+        return self.state_dir / "images"
+
+    def guest_dir(self, server: str) -> Path:
+        return self.state_dir / "guests" / server
+
+
+@frozen
 class AgentSettings:
     host: str = ""
     """empty: the machine's host name"""
@@ -138,6 +198,7 @@ class AgentSettings:
     site: str = "kilonova"
     bus: BusSettings = BusSettings()
     simulated: SimulatedSettings = SimulatedSettings()
+    libvirt: LibvirtSettings = LibvirtSettings()
 
 
 @frozen

@@ -33,14 +33,9 @@ def host_verb(cell: str, host: str, verb: str) -> str:
 
 def call(cell: str) -> str:
     """API -> super conductor, for reads that only the host can answer"""
-    return f"kn.call.{token(cell)}"
+    return f"kn.call.{cell if cell == '*' else token(cell)}"
 
 
 def cell_call(cell: str) -> str:
     """super conductor -> conductor of the cell"""
     return f"kn.{token(cell)}.conductor.call"
-
-
-def outbox_hint(cell: str) -> str:
-    """cell conductor -> super conductor, on the cell's bus: there is a new outbox record"""
-    return f"kn.{token(cell)}.outbox.wake"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import structlog
@@ -126,5 +127,5 @@ class Cells:
     def _store_settings(self, address: StoreAddress) -> StoreSettings:
         return StoreSettings(endpoints=address.endpoints, prefix=address.prefix, **self._secret(address.secret))
 
-    def _secret(self, sealed: str | None) -> dict[str, str]:
+    def _secret(self, sealed: str | None) -> dict[str, Any]:
         return orjson.loads(self._key.decrypt(sealed)) if sealed else {}

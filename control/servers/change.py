@@ -21,7 +21,7 @@ from schemas.messages import Wake
 from schemas.operation import Line, Operation
 from schemas.server import CELL0, BuildRequest, Instance, InstanceMapping
 from schemas.shards import shard_of
-from schemas.subjects import cell_wake, outbox_hint, top_wake
+from schemas.subjects import cell_wake, top_wake
 
 
 @frozen
@@ -97,9 +97,7 @@ async def delete_server(top: Top, identity: Identity, uuid: str, *, any_project:
     at = await retried(once)
     if at.instance is None:
         await top.bus.hint(top_wake(shard_of(uuid)), Wake(uuid))
-    elif at.cell == CELL0:
-        await top.bus.hint(outbox_hint(CELL0), Wake(uuid))
-    else:
+    elif at.cell != CELL0:
         await _wake_cell(top, at.cell, uuid)
 
 
@@ -109,12 +107,13 @@ async def delete_in_cell(top: Top, at: Located, user: str) -> None:
     now = datetime.now(UTC)
     if at.operation and at.operation.value.kind == "delete":
         return
+    replaced = at.operation.value if at.operation else None
     txn = Txn("accept delete")
     if at.operation and at.operation.value.step == "returning":
         txn.replace(at.operation, evolve(at.operation.value, cancel=True))
         operation = at.operation.value
     else:
-        after, operation = deletion(at.instance.value, at.operation and at.operation.value, user, REQUEST_ID.get(), now)
+        after, operation = deletion(at.instance.value, replaced, user, REQUEST_ID.get(), now)
         txn.replace(at.instance, after)
         _put_operation(txn, at.operation, operation)
     await _commit(top.cells.store(at.cell), txn, at, operation)

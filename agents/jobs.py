@@ -1,0 +1,139 @@
+"""Commands turned into driver calls, one at a time a server, each ended by a report that is repeated until it is
+answered."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import structlog
+from attrs import define, evolve
+
+from agents.decide import Adopt, Begin, Memory, Refuse, decide
+from agents.drivers.base import Driver
+from schemas.context import REQUEST_ID
+from schemas.errors import HostError, KilonovaError, to_wire
+from schemas.guest import GuestState
+from schemas.messages import Command, CommandReply, Report
+
+log = structlog.get_logger()
+
+Send = Callable[[str, Report], Awaitable[bool]]
+"""(server, report) -> whether the owner answered; it raises nothing."""
+
+REPEAT_SECONDS: Final = (0.1, 2.0)
+"""between the first and the later repetitions of a report"""
+
+
+@define(eq=False)
+class _Worker:
+    memory: Memory
+    command: Command
+    task: asyncio.Task[None] | None = None
+    report: Report | None = None
+    """of the last job, once it ended; its generation may be raised by an adopting command"""
+    sending: asyncio.Task[None] | None = None
+
+
+class Jobs:
+    def __init__(self, driver: Driver, session: str, send: Send) -> None:
+        self.phase: Literal["registering", "serving"] = "registering"
+        self._driver = driver
+        self._session = session
+        self._send = send
+        self._workers: dict[str, _Worker] = {}
+
+    @property
+    def running(self) -> frozenset[str]:
+        return frozenset(s for s, w in self._workers.items() if w.memory.running)
+
+    def command(self, command: Command) -> CommandReply:
+        """Decides at once; the work goes on in the background."""
+        server = command.mark.server
+        worker = self._workers.get(server)
+        match decide(worker.memory if worker else Memory(), command, self._session, self.phase):
+            case Refuse(reason, stale):
+                return CommandReply(refusal=reason, stale=stale)
+            case Adopt(memory, again):
+                assert worker is not None
+                worker.memory, worker.command = memory, command
+                if worker.report is not None:
+                    worker.report = evolve(worker.report, mark=command.mark)
+                if again:
+                    self._report(server, worker)
+            case Begin(memory):
+                fresh = _Worker(memory, command)
+                self._workers[server] = fresh
+                fresh.task = asyncio.create_task(self._work(fresh, worker), name=f"{command.verb} {server}")
+        return CommandReply()
+
+    def generation(self, server: str) -> int:
+        worker = self._workers.get(server)
+        return worker.memory.generation if worker else 0
+
+    async def close(self) -> None:
+        """Leaves jobs where they are: guests and half-done work are found again by the next session."""
+        tasks = [t for w in self._workers.values() for t in (w.task, w.sending) if t]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, worker: _Worker, older: _Worker | None) -> None:
+        if older is not None:
+            for task in (older.sending, older.task):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
+        server, step, attempt = worker.command.mark.server, worker.command.step, worker.command.attempt
+        structlog.contextvars.bind_contextvars(instance=server, operation=worker.command.mark.operation)
+        state: GuestState | None = None
+        error: dict[str, str] | None = None
+        try:
+            state = await self._drive(worker.command)
+        except KilonovaError as failure:
+            error = to_wire(failure)
+            log.warning("command failed", verb=worker.command.verb, reason=failure.message)
+        except Exception as failure:
+            error = to_wire(HostError(f"{type(failure).__name__}: {failure}"))
+            log.exception("command failed unexpectedly", verb=worker.command.verb)
+        worker.memory = evolve(worker.memory, running=False)
+        mark = worker.command.mark  # an adopting command may have raised it meanwhile
+        worker.report = Report(mark, step, attempt, state, **_named(error))
+        self._report(server, worker)
+
+    async def _drive(self, command: Command) -> GuestState | None:
+        server, mark, options = command.mark.server, command.mark, command.options
+        match command.verb:
+            case "spawn":
+                if command.spec is None:
+                    raise HostError("a spawn command without a guest")
+                return await self._driver.spawn(command.spec)
+            case "destroy":
+                await self._driver.destroy(server)
+                return None
+            case "power-on":
+                return await self._driver.power_on(server, mark)
+            case "power-off":
+                return await self._driver.power_off(server, mark, float(options.get("timeout", 0)))
+            case "reboot":
+                hard, timeout = bool(options.get("hard")), float(options.get("timeout", 0))
+                return await self._driver.reboot(server, mark, hard, timeout)
+
+    def _report(self, server: str, worker: _Worker) -> None:
+        if worker.sending is None or worker.sending.done():
+            worker.sending = asyncio.create_task(self._repeat(server, worker), name=f"report {server}")
+
+    async def _repeat(self, server: str, worker: _Worker) -> None:
+        pause, longest = REPEAT_SECONDS
+        while True:
+            report = worker.report
+            assert report is not None
+            REQUEST_ID.set(report.mark.operation.split("/")[1] if "/" in report.mark.operation else "")
+            if await self._send(server, report) and report == worker.report:
+                return
+            await asyncio.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 2, longest)
+
+
+def _named(error: dict[str, str] | None) -> dict[str, str]:
+    return {"error": error["error"], "message": error["message"]} if error else {}

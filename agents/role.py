@@ -1,0 +1,111 @@
+"""The agent's process: the machine's identity and lock, the configured driver, one Agent a host."""
+
+import asyncio
+import fcntl
+import os
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import NAMESPACE_DNS, uuid4, uuid5
+
+import structlog
+from attrs import evolve
+
+from agents.agent import Agent
+from agents.drivers.base import Driver
+from agents.drivers.simulated import Delays, Fault, SimulatedCapacity, SimulatedDriver, SimulatedHypervisor, Verb
+from bus.client import Bus
+from bus.service import Service
+from runtime.health import Health
+from runtime.process import Role, drained, run_until
+from schemas.errors import KilonovaError
+from schemas.settings import AgentSettings, Settings, SimulatedSettings
+from schemas.subjects import token
+
+log = structlog.get_logger()
+
+
+class AgentSetupError(KilonovaError):
+    """The agent cannot run on this machine as configured."""
+
+
+def agent_role(settings: Settings) -> Role:
+    async def role(health: Health, stopping: asyncio.Event) -> None:
+        chosen = settings.agent
+        name = chosen.host or socket.gethostname()
+        state = Path(chosen.state_dir)
+        with host_lock(state):
+            host_id = machine_id(state)
+            bus = await Bus.connect(chosen.bus, f"agent {name}", inbox=f"_INBOX.{token(name)}")
+            service = Service(bus, "agent", "0.1.0", f"drives the hypervisor of {name}")
+            await service.start()
+            agents = [
+                Agent(chosen, host, str(uuid5(NAMESPACE_DNS, f"{host_id}/{host}")), driver, bus, service)
+                for host, driver in drivers_of(chosen, name)
+            ]
+            health.checks["registered"] = lambda: all(a.registered for a in agents)
+            await run_until(stopping, *(a.run() for a in agents))
+            await drained(5, service.stop())
+            await bus.drain()
+
+    return role
+
+
+def drivers_of(settings: AgentSettings, name: str) -> Iterator[tuple[str, Driver]]:
+    """Raises AgentSetupError for an unknown driver or one whose library is not installed."""
+    if settings.driver == "simulated":
+        yield from _simulated(settings.simulated, name)
+    elif settings.driver == "libvirt":
+        try:
+            from agents.drivers.libvirt.driver import LibvirtDriver
+        except ImportError as error:
+            raise AgentSetupError(f"the libvirt driver needs the package libvirt-python: {error}") from error
+        yield name, LibvirtDriver(evolve(settings.libvirt, hostname=name, state_dir=Path(settings.state_dir)))
+    else:
+        raise AgentSetupError(f"no driver is called {settings.driver!r}: libvirt or simulated")
+
+
+def _simulated(settings: SimulatedSettings, name: str) -> Iterator[tuple[str, Driver]]:
+    """One host under the agent's name, or several, numbered from 1."""
+    capacity = SimulatedCapacity(settings.vcpus, settings.memory_mb, settings.local_gb)
+    other = settings.other_seconds
+    delays = Delays({"spawn": settings.spawn_seconds, "destroy": other, "power_on": other, "power_off": other})
+    faults: dict[Verb, Fault] = {"spawn": Fault(settings.failure_rate)} if settings.failure_rate else {}
+    state = Path(settings.state_dir) if settings.state_dir else None
+    if state:
+        state.mkdir(parents=True, exist_ok=True)
+    for number in range(1, settings.hosts + 1):
+        host = name if settings.hosts == 1 else f"{name}-{number}"
+        hypervisor = SimulatedHypervisor(state / f"{host}.json" if state else None)
+        chance = random.Random(f"{settings.seed}/{host}")
+        yield host, SimulatedDriver(host, hypervisor, capacity, delays, faults, chance)
+
+
+def machine_id(state: Path) -> str:
+    """This machine's id, made once; it says that a restarted agent is the same host."""
+    path = state / "host_id"
+    if path.exists():
+        return path.read_text().strip()
+    fresh = str(uuid4())
+    partial = path.with_suffix(".new")
+    partial.write_text(fresh + "\n")
+    os.replace(partial, path)
+    return fresh
+
+
+@contextmanager
+def host_lock(state: Path) -> Iterator[None]:
+    """Keeps two agent processes with one state directory apart. Raises AgentSetupError."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        file = (state / "agent.lock").open("w")
+    except OSError as error:
+        raise AgentSetupError(f"the state directory {state} cannot be used: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AgentSetupError(f"another agent runs with the state directory {state}") from error
+        yield

@@ -1,0 +1,140 @@
+"""One conductor of a cell: owns shards, runs their operations, hears their agents."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from bus.client import Bus
+from bus.service import Endpoint, Service
+from control.conductor.cell.guests import observed
+from control.conductor.cell.hosts import Hosts
+from control.conductor.cell.runner import Runner
+from control.conductor.engine import Engine
+from kv.client import Etcd
+from kv.keys import Cell
+from kv.shards import Shards
+from kv.store import Store
+from kv.txn import Txn
+from runtime.health import Health
+from runtime.process import drained, run_until
+from schemas.errors import Conflict, Unavailable
+from schemas.messages import Changed, FromAgent, HostCall, HostCallReply, Report, ToAgent
+from schemas.server import time_key
+from schemas.settings import Settings
+from schemas.shards import shard_of
+from schemas.subjects import cell_call, cell_wake, host_verb, report
+
+log = structlog.get_logger()
+
+SETTLE_SECONDS: Final = 4.0
+"""How long an agent's report may wait for its commit before the agent is asked to repeat it."""
+
+
+class CellConductor:
+    def __init__(self, settings: Settings, store: Store, bus: Bus, pod: str) -> None:
+        cell = settings.cell.name
+        self.service = Service(bus, f"conductor-{cell}", "0.1.0", f"carries out the operations of cell {cell}")
+        self.hosts = Hosts(store, bus, settings.site, settings.cell, settings.conductor)
+        self.runner = Runner(store, bus, self.hosts, settings.site, cell, settings.conductor)
+        self.engine = Engine(
+            store,
+            Cell.OPERATIONS,
+            self.service,
+            lambda shard: cell_wake(cell, shard),
+            self.runner.look,
+            settings.conductor.rescan_seconds,
+        )
+        self.shards = Shards(store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Cell)
+        self.engine.shards = self.runner.shards = self.hosts.shards = self.shards
+        self._cell = cell
+        self._store = store
+        self._bus = bus
+        self._reports: dict[int, Endpoint[FromAgent]] = {}
+
+    async def run(self, health: Health, stopping: asyncio.Event) -> None:
+        """Until stopping is set; then drains: what runs is left at its last committed step."""
+        await self.service.start()
+        await self.service.serve("call", cell_call(self._cell), HostCall, self._call)
+        health.checks["shards"] = lambda: self.shards.settled
+        health.checks["hosts"] = lambda: self.hosts.services.synced.is_set() and self.hosts.alive.synced.is_set()
+        await run_until(stopping, self.hosts.run(), self._when_hosts_known(), self.engine.run())
+        await drained(5, self.engine.drain(), self.service.stop())
+        await self.hosts.close()
+
+    async def _when_hosts_known(self) -> None:
+        """Shards are taken after the hosts are known: an empty list would look like a site of dead hosts."""
+        await self.hosts.services.synced.wait()
+        await self.hosts.alive.synced.wait()
+        await self.shards.run()
+
+    async def _gained(self, shard: int) -> None:
+        subject = report(self._cell, shard, "*")
+        self._reports[shard] = await self.service.serve(f"report-{shard}", subject, FromAgent, self._from_agent)
+        await self.engine.gained(shard)
+
+    async def _lost(self, shard: int) -> None:
+        endpoint = self._reports.pop(shard, None)
+        if endpoint:
+            await self.service.withdraw(endpoint)
+        await self.engine.lost(shard)
+
+    async def _from_agent(self, message: FromAgent, _: str) -> ToAgent:
+        if message.report:
+            return await self._report(message, message.report)
+        if message.changed:
+            return await self._changed(message, message.changed)
+        if message.hello:
+            return await self.hosts.hello(message, message.hello)
+        return ToAgent()
+
+    async def _report(self, message: FromAgent, told: Report) -> ToAgent:
+        applied = await self.runner.expectations.deliver(told, SETTLE_SECONDS)
+        if applied is not None:
+            return ToAgent(applied=applied)
+        server = told.mark.server
+        operation = await self._store.get(Cell.OPERATIONS(shard_of(server), server))
+        if operation and operation.value.generation == told.mark.generation and operation.value.host == message.host:
+            self.engine.wake(server)
+            raise Unavailable("the operation is being taken up; say it again")
+        return ToAgent(applied=False)
+
+    async def _changed(self, message: FromAgent, told: Changed) -> ToAgent:
+        """A guest changed by itself: its record follows, unless an operation is at work on it."""
+        server = told.state.server
+        line, operation = await self._store.read(
+            Cell.BY_HOST(message.host, server), Cell.OPERATIONS(shard_of(server), server)
+        )
+        if line is None:
+            return ToAgent()
+        if operation is not None:
+            return ToAgent(applied=False)
+        instance = await self._store.get(Cell.INSTANCES(line.value.project, time_key(line.value.created_us, server)))
+        if instance is None or instance.value.host != message.host:
+            return ToAgent()
+        after = observed(instance.value, told.state, datetime.now(UTC))
+        if after is not None:
+            txn = Txn("guest changed").replace(instance, after)
+            txn.absent(Cell.OPERATIONS(shard_of(server), server))
+            await self._store.commit(self.shards.guard(txn, shard_of(server)))
+        return ToAgent()
+
+    async def _call(self, question: HostCall, _: str) -> HostCallReply:
+        """Relays a read to the host that alone can answer it."""
+        if self.hosts.session(question.host) is None:
+            raise Conflict(f"host {question.host} is not known in cell {self._cell}")
+        subject = host_verb(self._cell, question.host, question.verb)
+        return await self._bus.request(subject, question, HostCallReply, 8.0)
+
+
+async def run_conductor(settings: Settings, pod: str, health: Health, stopping: asyncio.Event) -> None:
+    """Connects to the cell's store and bus and nothing else."""
+    async with AsyncExitStack() as stack:
+        etcd = Etcd(settings.cell.store)
+        stack.push_async_callback(etcd.close)
+        bus = await Bus.connect(settings.cell.bus, pod)
+        stack.push_async_callback(bus.drain)
+        store = Store(etcd, settings.cell.prefix)
+        await CellConductor(settings, store, bus, pod).run(health, stopping)

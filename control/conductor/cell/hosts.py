@@ -1,0 +1,148 @@
+"""The hosts of a cell: sessions of their agents, inventories, liveness, strays."""
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import structlog
+
+from bus.client import Bus
+from kv.cache import Cache
+from kv.keys import Cell
+from kv.leases import KeepAlive
+from kv.shards import Shards
+from kv.store import Store
+from kv.txn import Txn
+from schemas.errors import Unavailable
+from schemas.guest import GuestState
+from schemas.host import Alive, Host, Service
+from schemas.messages import FromAgent, Hello, Probe, ProbeReply, Stray, ToAgent
+from schemas.settings import CellSettings, ConductorSettings
+from schemas.shards import shard_of
+from schemas.subjects import host_verb
+
+log = structlog.get_logger()
+
+BINARY = "nova-compute"
+"""What clients know a host's agent as."""
+
+
+class Hosts:
+    """`services` and `alive` are watched by every conductor; registering is the shard owner's."""
+
+    def __init__(self, store: Store, bus: Bus, site: str, cell: CellSettings, settings: ConductorSettings) -> None:
+        self.shards: Shards
+        self.services = Cache(store, Cell.SERVICES.under(BINARY))
+        self.alive = Cache(store, Cell.ALIVE.under())
+        self._store = store
+        self._bus = bus
+        self._site = site
+        self._cell = cell
+        self._settings = settings
+        self._keepalive = KeepAlive(store.etcd)
+        self._renewed: dict[str, float] = {}
+
+    def session(self, host: str) -> str | None:
+        service = self.services.get(Cell.SERVICES(BINARY, host))
+        return service.session if service else None
+
+    def is_alive(self, host: str) -> bool:
+        return Cell.ALIVE(host).path in self.alive.items
+
+    async def hello(self, message: FromAgent, hello: Hello) -> ToAgent:
+        """Answers an agent's start, inventory or sign of life."""
+        if hello.kind == "start":
+            refusal = await self._register(message, hello)
+            if refusal:
+                return ToAgent(applied=False, refusal=refusal)
+        elif self.session(message.host) != message.session or not await self._renew(message.host, message.session):
+            return ToAgent(applied=False, unknown_session=True)
+        if hello.kind == "beat":
+            return ToAgent()
+        if hello.kind == "inventory" and hello.facts:
+            await self._record_facts(message.host, hello)
+        return ToAgent(strays=await self.strays(message.host, hello.guests))
+
+    async def strays(self, host: str, guests: tuple[GuestState, ...]) -> tuple[Stray, ...]:
+        """Guests of our site that no record places on this host. The records are read after the guests were listed,
+        and a server is recorded before it is spawned, so what is missing there is not to be here."""
+        ours = {g.server: g.mark for g in guests if g.mark and g.mark.site == self._site}
+        if not ours:
+            return ()
+        lines = await self._store.range(Cell.BY_HOST.under(host, ""))
+        placed = {line.key.path.rsplit("/", 1)[1] for line in lines}
+        return tuple(Stray(uuid, mark.generation) for uuid, mark in ours.items() if uuid not in placed)
+
+    async def _register(self, message: FromAgent, hello: Hello) -> str | None:
+        """Records a new session. Returns why it must not, if so."""
+        host = message.host
+        key = Cell.SERVICES(BINARY, host)
+        known, alive = await self._store.read(key, Cell.ALIVE(host))
+        if known and known.value.host_id != hello.host_id and alive:
+            return (
+                f"another machine (host id {known.value.host_id}) already runs as {host}: give this one another name, "
+                "or stop the other's agent and wait until it counts as down"
+            )
+        subject = host_verb(self._cell.name, host, "probe")
+        probed = await self._bus.request(subject, Probe(), ProbeReply, 2.0)
+        if probed.session != message.session:
+            raise Unavailable(f"another session of {host} answers yet")
+        now = datetime.now(UTC)
+        service = Service(
+            host=host,
+            binary=BINARY,
+            uuid=known.value.uuid if known else str(uuid4()),
+            host_id=hello.host_id,
+            session=message.session,
+            version=hello.version,
+            created=known.value.created if known else now,
+            updated=now,
+        )
+        lease = await self._store.etcd.grant(self._settings.host_lease_ttl)
+        txn = Txn("register host")
+        if known:
+            txn.replace(known, service)
+        else:
+            txn.create(key, service)
+        txn.put(Cell.ALIVE(host), Alive(message.session, now), lease)
+        if hello.facts:
+            txn.put(Cell.HOSTS(host), Host(host, hello.host_id, hello.facts, now))
+        revision = await self._store.commit(self.shards.guard(txn, shard_of(host)))
+        await asyncio.wait_for(self.services.wait_until(revision), 5)
+        await asyncio.wait_for(self.alive.wait_until(revision), 5)
+        log.info("host registered", host=host, session=message.session)
+        return None
+
+    async def _record_facts(self, host: str, hello: Hello) -> None:
+        """Only when they changed: an idle site writes nothing."""
+        stored = await self._store.get(Cell.HOSTS(host))
+        if hello.facts is None or (stored and stored.value.facts == hello.facts):
+            return
+        record = Host(host, hello.host_id, hello.facts, datetime.now(UTC))
+        txn = Txn("host facts")
+        if stored:
+            txn.replace(stored, record)
+        else:
+            txn.create(Cell.HOSTS(host), record)
+        await self._store.commit(self.shards.guard(txn, shard_of(host)))
+
+    async def _renew(self, host: str, session: str) -> bool:
+        """Keeps the host's lease alive, at most every third of its time. False: there is none any more."""
+        stored = self.alive.items.get(Cell.ALIVE(host).path)
+        if stored is None or stored.value.session != session:
+            return False
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed.get(host, 0.0) < self._settings.host_lease_ttl / 3:
+            return True
+        if await self._keepalive.renew(stored.lease) <= 0:
+            return False
+        self._renewed[host] = now
+        return True
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.services.run())
+            group.create_task(self.alive.run())
+
+    async def close(self) -> None:
+        await self._keepalive.close()

@@ -1,0 +1,199 @@
+"""Runs the operations of a cell: one step is one command, its report, one transaction."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from attrs import evolve
+
+from bus.client import Bus
+from control.conductor.cell.commit import transaction
+from control.conductor.cell.guests import mark_of, spec_of
+from control.conductor.cell.hosts import Hosts
+from control.conductor.cell.reports import Expectation, Expectations
+from control.conductor.sagas.all import SAGAS
+from control.conductor.sagas.table import (
+    Decision,
+    Failed,
+    Outcome,
+    Saga,
+    Step,
+    Succeeded,
+    decide,
+    step_of,
+)
+from kv.keys import Cell
+from kv.shards import Shards
+from kv.store import Store
+from kv.txn import Stored, Txn
+from schemas.context import REQUEST_ID
+from schemas.errors import BY_NAME, BusUnavailable, CompareFailed, NobodyListens
+from schemas.guest import GuestSpec
+from schemas.messages import Command, CommandReply, Report
+from schemas.operation import Line, Operation
+from schemas.server import Instance, time_key
+from schemas.settings import ConductorSettings
+from schemas.subjects import host_verb
+
+log = structlog.get_logger()
+
+RESEND_SECONDS: Final = 5.0
+"""A command is said again after so long without a report; the agent adopts the job that it has."""
+REPLY_SECONDS: Final = 2.0
+
+
+class Runner:
+    def __init__(self, store: Store, bus: Bus, hosts: Hosts, site: str, cell: str, settings: ConductorSettings) -> None:
+        self.shards: Shards
+        self.expectations = Expectations()
+        self._store = store
+        self._bus = bus
+        self._hosts = hosts
+        self._site = site
+        self._cell = cell
+        self._settings = settings
+        self._raised: dict[str, int] = {}
+        """servers whose inherited operation was raised to a new generation, by the fence's create-revision"""
+
+    async def look(self, shard: int, server: str) -> bool:
+        """Brings the server's operation one step on; False when it has none or it waits for the top."""
+        operation = await self._store.get(Cell.OPERATIONS(shard, server))
+        if operation is None or operation.value.step == "returning":
+            self._raised.pop(server, None)
+            return False
+        op = operation.value
+        REQUEST_ID.set(op.request_id)
+        instance, user_data = await self._store.read(
+            Cell.INSTANCES(op.project, time_key(op.created_us, server)), Cell.USER_DATA(server)
+        )
+        if instance is None:
+            log.error("operation without its server is dropped", kind=op.kind)
+            await self._store.commit(self.shards.guard(Txn("drop operation").remove(operation), shard))
+            return False
+        operation, instance = await self._take_over(shard, operation, instance)
+        op = operation.value
+        saga = SAGAS[op.kind]
+        step = step_of(saga, op)
+        spec = None
+        if step.with_spec:
+            url = str(op.inputs.get("image_url", ""))
+            data = user_data.value.data if user_data else None
+            spec = spec_of(mark_of(self._site, op), instance.value, url, data)
+        outcome, expectation = await self._carry_out(saga, step, op, spec)
+        try:
+            await self._commit(shard, saga, operation, instance, outcome)
+        except BaseException:
+            if expectation:
+                expectation.settle(False)
+            raise
+        if expectation:
+            expectation.settle(True)
+        return True
+
+    async def _take_over(
+        self, shard: int, operation: Stored[Operation], instance: Stored[Instance]
+    ) -> tuple[Stored[Operation], Stored[Instance]]:
+        """What another owner may have begun gets a new generation, so that his late commands are refused."""
+        fence = self.shards.fences.get(shard)
+        if fence is None:
+            raise CompareFailed(f"shard {shard} is not ours")
+        op, server = operation.value, operation.value.server
+        if operation.create_revision > fence.create_revision or self._raised.get(server) == fence.create_revision:
+            return operation, instance
+        now = datetime.now(UTC)
+        generation = instance.value.generation + 1
+        raised = evolve(op, generation=generation, story=(*op.story, Line(now, f"taken over by {self.shards.pod}")))
+        after = evolve(instance.value, generation=generation)
+        txn = Txn("take over").replace(operation, raised).replace(instance, after)
+        revision = await self._store.commit(self.shards.guard(txn, shard))
+        self._raised[server] = fence.create_revision
+        return (
+            evolve(operation, value=raised, mod_revision=revision),
+            evolve(instance, value=after, mod_revision=revision),
+        )
+
+    async def _commit(
+        self, shard: int, saga: Saga, operation: Stored[Operation], instance: Stored[Instance], outcome: Outcome
+    ) -> None:
+        now = datetime.now(UTC)
+        decision: Decision = decide(saga, operation.value, instance.value, outcome, now)
+        txn = transaction(decision, operation, instance, now)
+        await self._store.commit(self.shards.guard(txn, shard))
+        log.info("operation step", kind=saga.kind, step=operation.value.step, then=type(decision).__name__)
+
+    async def _carry_out(
+        self, saga: Saga, step: Step, op: Operation, spec: GuestSpec | None
+    ) -> tuple[Outcome, Expectation | None]:
+        """Commands the host until it reports, is down, or time is up."""
+        if op.host is None:
+            return Succeeded(None), None
+        timeout = step.timeout(self._settings)
+        if step is saga.step and saga.kind == "boot":
+            timeout = max(1.0, min(timeout, (op.deadline - datetime.now(UTC)).total_seconds()))
+        until = datetime.now(UTC) + timedelta(seconds=timeout)
+        attempt = 1
+        while True:
+            wanted = (op.server, op.generation, step.name, attempt)
+            expectation = self.expectations.expect(wanted)
+            try:
+                outcome = await self._ask(step, op, spec, attempt, expectation, until)
+                if isinstance(outcome, Failed) and _may_retry(outcome) and datetime.now(UTC) < until:
+                    attempt += 1
+                    expectation.settle(True)
+                    await asyncio.sleep(min(0.5 * 2**attempt, 10))
+                    continue
+            finally:
+                self.expectations.forget(wanted)
+            return outcome, expectation
+
+    async def _ask(
+        self, step: Step, op: Operation, spec: GuestSpec | None, attempt: int, expectation: Expectation, until: datetime
+    ) -> Outcome:
+        host = op.host
+        assert host is not None
+        subject = host_verb(self._cell, host, "command")
+        pause = 0.02
+        while datetime.now(UTC) < until:
+            session = self._hosts.session(host)
+            if session is None or not self._hosts.is_alive(host):
+                if self._hosts.alive.connected:
+                    return Failed("HypervisorDown", f"host {host} is down", host_down=True)
+                await asyncio.sleep(0.2)
+                continue
+            command = Command(
+                verb=step.verb,
+                session=session,
+                mark=mark_of(self._site, op),
+                step=step.name,
+                attempt=attempt,
+                spec=spec,
+                options=dict(step.options(op, self._settings)),
+            )
+            try:
+                reply = await self._bus.request(subject, command, CommandReply, REPLY_SECONDS)
+            except (NobodyListens, BusUnavailable):
+                pause = min(pause * 2, 1.0)
+                await asyncio.sleep(pause)
+                continue
+            if reply.refusal:
+                log.info("command refused", host=host, reason=reply.refusal)
+                if reply.stale:
+                    raise CompareFailed(f"{host} knows a newer command: {reply.refusal}")
+                pause = min(pause * 2, 1.0)
+                await asyncio.sleep(pause)
+                continue
+            report = await _wait(expectation, min(RESEND_SECONDS, (until - datetime.now(UTC)).total_seconds()))
+            if report is not None:
+                return Failed(report.error, report.message) if report.error else Succeeded(report.state)
+        return Failed("BusUnavailable", f"host {host} did not finish {step.name} in time")
+
+
+async def _wait(expectation: Expectation, seconds: float) -> Report | None:
+    done, _ = await asyncio.wait([expectation.report], timeout=max(0.0, seconds))
+    return expectation.report.result() if done else None
+
+
+def _may_retry(failure: Failed) -> bool:
+    known = BY_NAME.get(failure.error)
+    return not failure.host_down and known is not None and known.retryable and failure.error != "BusUnavailable"

@@ -1,0 +1,132 @@
+"""Finds the operations of owned shards and runs each, one at a time a server, until it is gone.
+
+A hint starts one at once; a rescan finds what no hint told of; a shard that was taken over is scanned whole.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from bus.service import Endpoint, Service
+from kv.keys import Family
+from kv.shards import Shards
+from kv.store import Store
+from schemas.errors import CompareFailed, KilonovaError, UnknownOutcome
+from schemas.messages import Wake
+from schemas.operation import Operation
+from schemas.shards import shard_of
+
+log = structlog.get_logger()
+
+Look = Callable[[int, str], Awaitable[bool]]
+"""(shard, server): reads the operation and brings it one step on; False when there is nothing more to do."""
+
+
+class Engine:
+    def __init__(
+        self,
+        store: Store,
+        operations: Family[Operation],
+        service: Service,
+        wake_subject: Callable[[int | str], str],
+        look: Look,
+        rescan_seconds: float,
+    ) -> None:
+        self.shards: Shards
+        self._store = store
+        self._operations = operations
+        self._service = service
+        self._wake_subject = wake_subject
+        self._look = look
+        self._rescan_seconds = rescan_seconds
+        self._endpoints: dict[int, Endpoint[Wake]] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._draining = False
+
+    async def gained(self, shard: int) -> None:
+        """The shard is ours: serve its hints, look at all of its operations."""
+        self._endpoints[shard] = await self._service.serve(
+            f"wake-{shard}", self._wake_subject(shard), Wake, self._woken
+        )
+        await self._scan(shard)
+
+    async def lost(self, shard: int) -> None:
+        endpoint = self._endpoints.pop(shard, None)
+        if endpoint:
+            await self._service.withdraw(endpoint)
+        for server, task in list(self._running.items()):
+            if shard_of(server) == shard:
+                task.cancel()
+
+    def wake(self, server: str) -> None:
+        """Look at this server's operation now, or again when it is being looked at."""
+        shard = shard_of(server)
+        if shard not in self.shards.fences or self._draining:
+            return
+        if server in self._running:
+            self._again.add(server)
+            return
+        task = asyncio.create_task(self._work(shard, server), name=f"operation of {server}")
+        self._running[server] = task
+        task.add_done_callback(lambda _: self._ended(server))
+
+    async def run(self) -> None:
+        """Rescans until cancelled."""
+        while True:
+            await asyncio.sleep(self._rescan_seconds)
+            try:
+                for stored in await self._store.range(self._operations.under()):
+                    if stored.value.server not in self._running:
+                        self.wake(stored.value.server)
+            except KilonovaError as error:
+                log.warning("rescan failed", reason=error.message)
+
+    async def drain(self) -> None:
+        """Starts nothing more. What runs is left at its last committed step: another owner goes on from there."""
+        self._draining = True
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _woken(self, message: Wake, _: str) -> None:
+        self.wake(message.server)
+
+    async def _scan(self, shard: int) -> None:
+        for stored in await self._store.range(self._operations.under(shard, "")):
+            self.wake(stored.value.server)
+
+    def _ended(self, server: str) -> None:
+        del self._running[server]
+        if server in self._again:
+            self._again.discard(server)
+            self.wake(server)
+
+    async def _work(self, shard: int, server: str) -> None:
+        structlog.contextvars.bind_contextvars(instance=server)
+        pause = 0.005
+        while shard in self.shards.fences:
+            self._again.discard(server)
+            try:
+                if not await self._look(shard, server):
+                    return
+                pause = 0.005
+            except UnknownOutcome:
+                try:
+                    await self.shards.refence(shard)
+                except KilonovaError as error:
+                    log.info("shard not refenced", shard=shard, reason=error.message)
+                    await asyncio.sleep(pause)
+            except CompareFailed:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+            except KilonovaError as error:
+                log.warning("operation waits", reason=error.message, kind=type(error).__name__)
+                pause = min(max(pause, 0.05) * 2, 2.0)
+                await asyncio.sleep(pause)
+            except Exception:
+                log.exception("operation failed unexpectedly; it is tried again")
+                pause = min(max(pause, 0.5) * 2, 10.0)
+                await asyncio.sleep(pause)

@@ -1,0 +1,31 @@
+"""boot: spawn the guest on its host; on failure remove what is there and give the server back to the top.
+
+step     undo
+spawn    destroy
+"""
+
+from datetime import datetime
+
+from attrs import evolve
+
+from control.conductor.sagas.table import Decision, Failed, Finish, Saga, Step, Succeeded, settle
+from schemas.operation import Operation
+from schemas.server import Instance
+
+
+def _done(operation: Operation, instance: Instance, outcome: Succeeded, now: datetime) -> Decision:
+    finish = settle(operation, instance, outcome.state, "active", now)
+    return Finish(evolve(finish.instance, launched=instance.launched or now, progress=0))
+
+
+def _failed(operation: Operation, instance: Instance, outcome: Failed, now: datetime) -> Decision:
+    raise AssertionError("a failed spawn is always undone")
+
+
+BOOT = Saga(
+    kind="boot",
+    step=Step("spawn", "spawn", lambda s: s.spawn_timeout, with_spec=True),
+    undo=Step("undo", "destroy", lambda s: s.command_timeout, skip_dead_host=True),
+    done=_done,
+    failed=_failed,
+)

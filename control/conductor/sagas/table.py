@@ -1,0 +1,145 @@
+"""What a saga is, and the pure decision that brings an operation on: (operation, server, outcome) -> decision."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve, frozen
+
+from schemas.guest import GuestState
+from schemas.messages import Verb
+from schemas.operation import Line, Operation
+from schemas.server import Fault, Instance
+from schemas.settings import ConductorSettings
+
+
+@frozen
+class Succeeded:
+    """The agent reported the step done."""
+
+    state: GuestState | None
+
+
+@frozen
+class Failed:
+    """The step cannot be done. `error` names a class of the error tree; `host_down`: nobody is there to ask."""
+
+    error: str
+    message: str
+    host_down: bool = False
+
+
+Outcome = Succeeded | Failed
+
+
+@frozen
+class Step:
+    """A command to the server's host. `timeout` picks its seconds from the settings; `options` are the verb's."""
+
+    name: str
+    verb: Verb
+    timeout: Callable[[ConductorSettings], float]
+    options: Callable[[Operation, ConductorSettings], Mapping[str, Any]] = lambda _, __: {}
+    with_spec: bool = False
+    skip_dead_host: bool = False
+    """When the host is down the step counts as done: the host cleans up on its return."""
+
+
+@frozen
+class Advance:
+    """Rewrite the operation (and the server) and go on."""
+
+    operation: Operation
+    instance: Instance
+
+
+@frozen
+class Finish:
+    """The end: the server is as `instance` says. `error` is what the action's event shows, None for success."""
+
+    instance: Instance
+    error: str | None = None
+
+
+@frozen
+class Remove:
+    """The end of a delete: the server's records go, the top is told."""
+
+
+@frozen
+class GiveBack:
+    """A failed build: the operation waits as `returning`, the top is told and chooses again."""
+
+    operation: Operation
+    instance: Instance
+    fault: Fault
+
+
+Decision = Advance | Finish | Remove | GiveBack
+
+
+@frozen
+class Saga:
+    """`undo` follows a failed step where it is given. `done` and `failed` decide at the end."""
+
+    kind: str
+    step: Step
+    done: Callable[[Operation, Instance, Succeeded, datetime], Decision]
+    failed: Callable[[Operation, Instance, Failed, datetime], Decision]
+    undo: Step | None = None
+
+
+def step_of(saga: Saga, operation: Operation) -> Step:
+    return saga.undo if operation.step == "undo" and saga.undo else saga.step
+
+
+def decide(saga: Saga, operation: Operation, instance: Instance, outcome: Outcome, now: datetime) -> Decision:
+    """What follows from a step's outcome."""
+    if operation.step == "undo":
+        return _after_undo(operation, instance, outcome, now)
+    if isinstance(outcome, Failed) and outcome.host_down and saga.step.skip_dead_host:
+        outcome = Succeeded(None)
+        operation = evolve(operation, story=(*operation.story, Line(now, "host is down: it cleans up on its return")))
+    if isinstance(outcome, Succeeded):
+        return saga.done(operation, instance, outcome, now)
+    if saga.undo is not None:
+        return _begin_undo(operation, instance, outcome, now)
+    return saga.failed(operation, instance, outcome, now)
+
+
+def _begin_undo(operation: Operation, instance: Instance, failure: Failed, now: datetime) -> Decision:
+    generation = instance.generation + 1
+    line = Line(now, f"{operation.step} failed on {operation.host}: {failure.message}")
+    return Advance(
+        evolve(
+            operation,
+            step="undo",
+            tries=0,
+            generation=generation,
+            fault=Fault(500, failure.message, now, details=failure.error),
+            story=(*operation.story, line),
+        ),
+        evolve(instance, generation=generation, updated=now),
+    )
+
+
+def _after_undo(operation: Operation, instance: Instance, outcome: Outcome, now: datetime) -> Decision:
+    undone = isinstance(outcome, Succeeded)
+    how = "taken back" if undone else "not taken back, the host does it on its return"
+    fault = operation.fault or Fault(500, "the build failed", now)
+    returning = evolve(operation, step="returning", story=(*operation.story, Line(now, f"attempt {how}")))
+    return GiveBack(returning, instance, fault)
+
+
+def settle(operation: Operation, instance: Instance, state: GuestState | None, vm_state: str, now: datetime) -> Finish:
+    """The server at rest in this vm_state, as the hypervisor last said it is."""
+    seen: dict[str, Any] = {}
+    if state is not None:
+        seen = {"power_state": state.power_state, "addresses": state.addresses or instance.addresses}
+    return Finish(evolve(instance, vm_state=vm_state, task_state=None, updated=now, fault=None, **seen))
+
+
+def revert(operation: Operation, instance: Instance, failure: Failed, now: datetime) -> Finish:
+    """The command failed and nothing changed: the server rests where it was, the fault says why."""
+    fault = Fault(500, failure.message, now, details=failure.error)
+    return Finish(evolve(instance, task_state=None, updated=now, fault=fault), error=failure.message)

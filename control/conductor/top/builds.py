@@ -1,0 +1,313 @@
+"""Builds at the top: schedule -> place -> handed over; a refused one goes to cell0, a cancelled one goes away.
+
+step       what is next
+clear      remove what a failed attempt left in its cell, then schedule
+schedule   ask the scheduler, which claims and sets step `place`
+place      write the server into its cell, then hand it over
+deleting   handed over although it was cancelled meanwhile: delete it in its cell
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from attrs import evolve
+
+from control.conductor.cell.commit import finished_action
+from control.conductor.top.fences import CellFences
+from control.images.grants import Grants
+from control.placement.resources import with_claim
+from control.servers.deletion import deletion
+from control.servers.find import instance_key
+from control.servers.quota import charged
+from control.top import Top
+from kv.keys import Cell, Global
+from kv.shards import Shards
+from kv.store import Store
+from kv.txn import Stored, Txn
+from schemas.context import REQUEST_ID
+from schemas.errors import CompareFailed, NobodyListens
+from schemas.messages import Select, Selected, SelectItem, Wake
+from schemas.operation import Line, Operation
+from schemas.server import (
+    CELL0,
+    BuildRequest,
+    Fault,
+    HostedServer,
+    Instance,
+    InstanceMapping,
+    RequestSpec,
+    ServerIndex,
+    UserData,
+    time_key,
+)
+from schemas.shards import shard_of
+from schemas.subjects import SCHEDULER_SELECT, cell_wake
+
+log = structlog.get_logger()
+
+NO_VALID_HOST: Final = "No valid host was found. There are not enough hosts available."
+RETRIES_EXCEEDED: Final = (
+    "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance {uuid}."
+)
+SELECT_SECONDS: Final = 10.0
+
+
+class Builds:
+    def __init__(self, top: Top, grants: Grants) -> None:
+        self.shards: Shards
+        self.fences: CellFences
+        self._top = top
+        self._grants = grants
+
+    async def look(self, shard: int, server: str) -> bool:
+        """Brings a build one step on; False when there is none."""
+        key = Global.OPERATIONS(shard, server)
+        operation, request, spec = await self._top.store.read(key, Global.REQUESTS(server), Global.SPECS(server))
+        if operation is None:
+            return False
+        REQUEST_ID.set(operation.value.request_id)
+        if request is None:
+            if operation.value.step == "deleting":
+                await self._delete_in_cell(shard, operation)
+                return True
+            log.error("operation without its request is dropped", kind=operation.value.kind)
+            await self._commit(shard, Txn("drop operation").remove(operation))
+            return False
+        assert spec is not None
+        step = operation.value.step
+        if step == "clear":
+            await self._clear(shard, operation)
+            return True
+        if step == "schedule":
+            if operation.value.cancel:
+                await self._remove(shard, operation, request)
+                return True
+            claimed = await self._schedule(shard, operation, request, spec.value)
+            if claimed is None:
+                return True
+            operation = claimed
+        await self._place(shard, operation, request)
+        return True
+
+    async def _schedule(
+        self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest], spec: RequestSpec
+    ) -> Stored[Operation] | None:
+        """The operation as claimed, or None when it has to be looked at again."""
+        op = operation.value
+        if op.attempt > self._top.settings.scheduler.max_attempts:
+            await self._bury(shard, operation, request, RETRIES_EXCEEDED.format(uuid=op.server))
+            return None
+        select = Select((SelectItem(op, operation.mod_revision, spec),))
+        try:
+            selected = await self._top.bus.request(SCHEDULER_SELECT, select, Selected, SELECT_SECONDS)
+        except NobodyListens:
+            if datetime.now(UTC) > op.deadline:
+                await self._bury(shard, operation, request, "No scheduler answered in time.")
+                return None
+            raise
+        for selection in selected.decided:
+            if selection.operation is not None:
+                return evolve(operation, value=selection.operation, mod_revision=selection.revision)
+            reason = selection.refusal or "no host"
+            if op.fault is not None and op.attempt > 1:
+                reason = f"{reason}; the last attempt failed: {op.fault.message}"
+            await self._bury(shard, operation, request, NO_VALID_HOST, reason)
+        return None
+
+    async def _place(self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest]) -> None:
+        """Writes the server into its cell (again is fine) and hands it over."""
+        op = operation.value
+        cell = op.results["cell"]
+        store = self._top.cells.store(cell)
+        draft = request.value.instance
+        key = instance_key(draft)
+        try:
+            if op.cancel and await self._fenced_get(store, shard, draft) is None:
+                await self._remove(shard, operation, request)
+                return
+            await self.fences.commit(store, shard, self._placing(op, request.value, cell))
+        except CompareFailed:
+            there = await store.get(key)
+            if there is None or there.value.attempt != op.attempt:
+                raise
+        mapping = await self._mapping(op.server)
+        txn = self._handing_over(operation, request, mapping, cell)
+        if op.cancel:
+            txn.put(operation.key, evolve(op, step="deleting"))
+        await self._commit(shard, txn)
+        bus = self._top.cells.access(cell).bus
+        if bus is not None and not op.cancel:
+            await bus.hint(cell_wake(cell, shard), Wake(op.server))
+
+    async def _fenced_get(self, store: Store, shard: int, draft: Instance) -> Stored[Instance] | None:
+        """Whether the server is in the cell, after every earlier write of ours was made impossible or is done."""
+        await self.fences.commit(store, shard, Txn("look into cell"))
+        return await store.get(instance_key(draft))
+
+    def _placing(self, op: Operation, request: BuildRequest, cell: str) -> Txn:
+        now = datetime.now(UTC)
+        draft, host = request.instance, str(op.host)
+        instance = evolve(
+            draft,
+            host=host,
+            node=op.results["node"],
+            task_state="spawning",
+            attempt=op.attempt,
+            generation=op.generation,
+            availability_zone=draft.availability_zone or self._top.settings.scheduler.default_availability_zone,
+            updated=now,
+        )
+        inputs = {}
+        if draft.image is not None:
+            expires = now + timedelta(minutes=self._top.settings.api.image_grant_minutes)
+            inputs["image_url"] = self._grants.url(draft.image.digest, cell, expires)
+        boot = Operation(
+            server=op.server,
+            kind="boot",
+            step="spawn",
+            started=op.started,
+            deadline=now + timedelta(seconds=self._top.settings.conductor.spawn_timeout),
+            request_id=op.request_id,
+            user=op.user,
+            project=op.project,
+            created_us=op.created_us,
+            attempt=op.attempt,
+            generation=op.generation,
+            host=host,
+            inputs=inputs,
+            results={k: v for k, v in op.results.items() if k in ("tried", "alternates")},
+            story=(*op.story, Line(now, f"handed to cell {cell}")),
+        )
+        txn = (
+            Txn("place")
+            .create(instance_key(draft), instance)
+            .put(Cell.BY_HOST(host, op.server), HostedServer(op.project, op.created_us))
+            .create(Cell.OPERATIONS(shard_of(op.server), op.server), boot)
+        )
+        if request.user_data is not None:
+            txn.put(Cell.USER_DATA(op.server), UserData(request.user_data))
+        return txn
+
+    def _handing_over(
+        self,
+        operation: Stored[Operation],
+        request: Stored[BuildRequest],
+        mapping: Stored[InstanceMapping],
+        cell: str,
+    ) -> Txn:
+        """From now on the server is its cell's."""
+        op = operation.value
+        after = evolve(mapping.value, cell=cell, attempt=op.attempt, generation=op.generation)
+        when = time_key(op.created_us, op.server)
+        return (
+            Txn("hand over")
+            .replace(mapping, after)
+            .put(Global.PROJECT_SERVERS(op.project, when), ServerIndex(op.project, cell))
+            .remove(request)
+            .remove(operation)
+        )
+
+    async def _bury(
+        self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest], message: str, details: str = ""
+    ) -> None:
+        """No host: the server rests in cell0, ERROR with a fault. It goes on counting against the quota, as in Nova."""
+        now = datetime.now(UTC)
+        op, draft = operation.value, request.value.instance
+        if op.cancel:
+            await self._remove(shard, operation, request)
+            return
+        fault = Fault(500, message, now, details or (op.fault.message if op.fault else ""))
+        dead = evolve(draft, vm_state="error", task_state=None, fault=fault, attempt=op.attempt, updated=now)
+        action = finished_action(evolve(op, kind="build"), dead, f"{message} {details}".strip(), now)
+        store = self._top.cells.store(CELL0)
+        txn = Txn("bury").create(instance_key(draft), dead).put(Cell.ACTIONS(op.server, op.request_id), action)
+        try:
+            await self.fences.commit(store, shard, txn)
+        except CompareFailed:
+            if await store.get(instance_key(draft)) is None:
+                raise
+        mapping = await self._mapping(op.server)
+        await self._commit(shard, self._handing_over(operation, request, mapping, CELL0))
+        log.info("no valid host", reason=details or message)
+
+    async def _remove(self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest]) -> None:
+        """A cancelled build that never reached a cell: claim, charge and all records go in one transaction."""
+        server, op = operation.value.server, operation.value
+        mapping = await self._mapping(server)
+        when = time_key(op.created_us, server)
+        txn = Txn("cancel").remove(operation).remove(request).remove(mapping)
+        txn.delete(Global.PROJECT_SERVERS(op.project, when)).delete(Global.ALL_SERVERS(when))
+        txn.delete(Global.SPECS(server))
+        await release(self._top.store, txn, mapping.value)
+        await self._commit(shard, txn)
+
+    async def _delete_in_cell(self, shard: int, operation: Stored[Operation]) -> None:
+        """The delete that came while the server was being handed over."""
+        op = operation.value
+        cell = op.results["cell"]
+        store = self._top.cells.store(cell)
+        key = Cell.INSTANCES(op.project, time_key(op.created_us, op.server))
+        instance, running = await store.read(key, Cell.OPERATIONS(shard, op.server))
+        if instance is not None and not (running and running.value.kind == "delete"):
+            now = datetime.now(UTC)
+            txn = Txn("accept delete")
+            if running and running.value.step == "returning":
+                txn.replace(running, evolve(running.value, cancel=True))
+            else:
+                after, delete = deletion(
+                    instance.value, running.value if running else None, op.user, op.request_id + "-delete", now
+                )
+                txn.replace(instance, after)
+                if running:
+                    txn.replace(running, delete)
+                else:
+                    txn.create(Cell.OPERATIONS(shard, op.server), delete)
+            await self.fences.commit(store, shard, txn)
+        await self._commit(shard, Txn("cancel done").remove(operation))
+        bus = self._top.cells.access(cell).bus
+        if bus is not None:
+            await bus.hint(cell_wake(cell, shard), Wake(op.server))
+
+    async def _clear(self, shard: int, operation: Stored[Operation]) -> None:
+        """Removes what a failed attempt left in its cell; only then another host may be claimed."""
+        op = operation.value
+        store = self._top.cells.store(op.results["cell"])
+        key = Cell.INSTANCES(op.project, time_key(op.created_us, op.server))
+        instance, running = await store.read(key, Cell.OPERATIONS(shard, op.server))
+        outbox = Cell.OUTBOX(op.server, op.attempt - 1)
+        if instance is not None and instance.value.attempt < op.attempt:
+            txn = Txn("clear cell").remove(instance).delete(outbox)
+            if instance.value.host:
+                txn.delete(Cell.BY_HOST(instance.value.host, op.server))
+            if instance.value.has_user_data:
+                txn.delete(Cell.USER_DATA(op.server))
+            if running:
+                txn.remove(running)
+            await self.fences.commit(store, shard, txn)
+        cancel = op.cancel or bool(running and running.value.cancel)
+        results = {k: v for k, v in op.results.items() if k in ("tried", "alternates")}
+        again = evolve(op, step="schedule", results=results, cancel=cancel)
+        await self._commit(shard, Txn("cleared").replace(operation, again))
+
+    async def _mapping(self, server: str) -> Stored[InstanceMapping]:
+        mapping = await self._top.store.get(Global.INSTANCES(server))
+        if mapping is None:
+            raise CompareFailed("the server's mapping is gone")
+        return mapping
+
+    async def _commit(self, shard: int, txn: Txn) -> int:
+        return await self._top.store.commit(self.shards.guard(txn, shard))
+
+
+async def release(store: Store, txn: Txn, mapping: InstanceMapping, *, refund: bool = True) -> None:
+    """Adds what frees a server's claim and (with `refund`) its project's charge."""
+    allocation, usage = await store.read(Global.ALLOCATIONS(mapping.uuid), Global.QUOTA_USAGE(mapping.project))
+    if allocation is not None:
+        txn.remove(allocation)
+        for provider, amounts in allocation.value.resources.items():
+            usages = await store.get(Global.USAGES(provider))
+            if usages is not None:
+                txn.replace(usages, with_claim(usages.value, amounts, -1))
+    if refund and usage is not None:
+        txn.replace(usage, charged(usage.value, mapping.charge, -1))

@@ -1,0 +1,60 @@
+"""The super conductor: owns shards of the global store, runs their builds, applies what cells tell."""
+
+import asyncio
+
+from bus.service import Service
+from control.conductor.engine import Engine
+from control.conductor.top.builds import Builds
+from control.conductor.top.fences import CellFences
+from control.conductor.top.hosts import HostSync
+from control.conductor.top.outboxes import Outboxes
+from control.identity.keys import Keys
+from control.images.grants import Grants
+from control.top import Top
+from kv.keys import Global
+from kv.shards import Shards
+from runtime.health import Health
+from runtime.process import drained, run_until
+from schemas.messages import HostCall, HostCallReply
+from schemas.subjects import call, cell_call, top_wake
+
+
+class SuperConductor:
+    def __init__(self, top: Top, keys: Keys, pod: str) -> None:
+        settings = top.settings
+        self._top = top
+        self._service = Service(top.bus, "super-conductor", "0.1.0", "carries out what needs a claim or crosses cells")
+        self._builds = Builds(top, Grants(keys, settings.api.url))
+        self._hosts = HostSync(top)
+        self._engine = Engine(
+            top.store, Global.OPERATIONS, self._service, top_wake, self._look, settings.conductor.rescan_seconds
+        )
+        self._outboxes = Outboxes(top, self._engine.wake)
+        self._shards = Shards(top.store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Global)
+        fences = CellFences(self._shards)
+        self._engine.shards = self._builds.shards = self._hosts.shards = self._outboxes.shards = self._shards
+        self._builds.fences = self._outboxes.fences = fences
+
+    async def run(self, health: Health, stopping: asyncio.Event) -> None:
+        await self._service.start()
+        await self._service.serve("call", call("*"), HostCall, self._call)
+        health.checks["shards"] = lambda: self._shards.settled
+        await run_until(stopping, self._outboxes.run(), self._hosts.run(), self._shards.run(), self._engine.run())
+        await drained(5, self._engine.drain(), self._service.stop())
+
+    async def _look(self, shard: int, server: str) -> bool:
+        if await self._outboxes.look(shard, server):
+            return True
+        return await self._builds.look(shard, server)
+
+    async def _gained(self, shard: int) -> None:
+        await self._engine.gained(shard)
+        self._outboxes.wake_shard(shard)
+        self._hosts.wake_shard(shard)
+
+    async def _lost(self, shard: int) -> None:
+        await self._engine.lost(shard)
+
+    async def _call(self, question: HostCall, _: str) -> HostCallReply:
+        """Passes a read on to the cell."""
+        return await self._top.cells.bus(question.cell).request(cell_call(question.cell), question, HostCallReply, 9.0)

@@ -1,0 +1,129 @@
+"""Hosts that report in a cell become host mappings and providers at the top, by themselves."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from attrs import evolve
+
+from control.cells.registry import CellAccess
+from control.placement.resources import offered_by
+from control.top import Top
+from kv.cache import Cache, Change
+from kv.keys import Cell, Global
+from kv.shards import Shards
+from kv.txn import Txn
+from schemas.errors import CompareFailed, KilonovaError
+from schemas.host import Host, HostMapping
+from schemas.placement import Provider, Usages
+from schemas.shards import shard_of
+
+log = structlog.get_logger()
+
+RETRY_SECONDS: Final = 0.5
+
+
+class HostSync:
+    """Follows `hosts/` of every cell; writes for the hosts whose shard is ours."""
+
+    def __init__(self, top: Top) -> None:
+        self.shards: Shards
+        self._top = top
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._caches: dict[str, Cache[Host]] = {}
+        self._stale: set[tuple[str, str]] = set()
+        """(cell, host) whose provider has to be looked at"""
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        self._top.cells.on_join.append(self._join)
+        self._top.cells.on_leave.append(self._leave)
+        for name in self._top.cells.names():
+            self._join(self._top.cells.access(name))
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                await self._catch_up()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+
+    def wake_shard(self, shard: int) -> None:
+        for cell, cache in self._caches.items():
+            for stored in cache.items.values():
+                if shard_of(stored.value.host) == shard:
+                    self._mark(cell, stored.value.host)
+
+    async def _catch_up(self) -> None:
+        for cell, name in sorted(self._stale):
+            if shard_of(name) not in self.shards.fences:
+                self._stale.discard((cell, name))
+                continue
+            cache = self._caches.get(cell)
+            host = cache.get(Cell.HOSTS(name)) if cache else None
+            try:
+                if host is not None:
+                    await self._sync(cell, host)
+                self._stale.discard((cell, name))
+            except CompareFailed:
+                self._news.set()
+            except KilonovaError as error:
+                log.warning("host not mapped yet", host=name, cell=cell, reason=error.message)
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._news.set)
+
+    async def _sync(self, cell: str, host: Host) -> None:
+        """Makes or updates mapping, provider and usages; writes nothing when they are right."""
+        mapping, provider, usages = await self._top.store.read(
+            Global.HOSTS(host.host), Global.PROVIDERS(host.uuid), Global.USAGES(host.uuid)
+        )
+        if mapping is not None and mapping.value.cell != cell:
+            log.error("host reports in two cells", host=host.host, cells=[mapping.value.cell, cell])
+            return
+        txn = Txn("map host")
+        wanted_mapping = HostMapping(host.host, cell, host.uuid)
+        if mapping is None:
+            txn.create(Global.HOSTS(host.host), wanted_mapping)
+        elif mapping.value.uuid != host.uuid:
+            txn.replace(mapping, evolve(mapping.value, uuid=host.uuid))
+        wanted = Provider(
+            uuid=host.uuid,
+            name=host.facts.hypervisor_hostname,
+            inventories=offered_by(host.facts, self._top.settings.scheduler),
+            traits=host.facts.traits,
+            host=host.host,
+            cell=cell,
+        )
+        if provider is None:
+            txn.create(Global.PROVIDERS(host.uuid), wanted)
+        elif evolve(provider.value, aggregates=wanted.aggregates) != wanted:
+            txn.replace(provider, evolve(wanted, aggregates=provider.value.aggregates))
+        if usages is None:
+            txn.create(Global.USAGES(host.uuid), Usages())
+        elif provider is not None and provider.key.path in txn.writes:
+            txn.replace(usages, evolve(usages.value, generation=usages.value.generation + 1))
+        if txn.writes:
+            await self._top.store.commit(self.shards.guard(txn, shard_of(host.host)))
+            log.info("host mapped", host=host.host, cell=cell, at=datetime.now(UTC).isoformat())
+
+    def _mark(self, cell: str, host: str) -> None:
+        self._stale.add((cell, host))
+        self._news.set()
+
+    def _changed(self, cell: str) -> Callable[[Change[Host]], None]:
+        return lambda change: self._mark(cell, change.new.value.host) if change.new else None
+
+    def _join(self, cell: CellAccess) -> None:
+        name = cell.mapping.name
+        if name in self._tasks or cell.mapping.bus is None:
+            return
+        self._caches[name] = Cache(cell.store, Cell.HOSTS.under(), self._changed(name))
+        self._tasks[name] = asyncio.create_task(self._caches[name].run(), name=f"hosts of {name}")
+
+    def _leave(self, name: str) -> None:
+        task = self._tasks.pop(name, None)
+        self._caches.pop(name, None)
+        if task:
+            task.cancel()

@@ -1,0 +1,161 @@
+"""What the cells tell the top: a server was deleted, a build failed. Each is applied once, then removed."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+
+import structlog
+from attrs import define, evolve
+
+from control.cells.registry import CellAccess
+from control.conductor.top.builds import release
+from control.conductor.top.fences import CellFences
+from control.top import Top
+from kv.cache import Cache, Change
+from kv.keys import Cell, Global
+from kv.shards import Shards
+from kv.txn import Stored, Txn
+from schemas.operation import Line, Operation, Outbox
+from schemas.server import BuildRequest, InstanceMapping, ServerIndex, UserData, time_key, to_us
+from schemas.shards import shard_of
+
+log = structlog.get_logger()
+
+
+@define(eq=False)
+class _Watched:
+    cache: Cache[Outbox]
+    task: asyncio.Task[None]
+
+
+class Outboxes:
+    """`on_news(server)` is called for each new record; `look` applies what there is of a server."""
+
+    def __init__(self, top: Top, on_news: Callable[[str], None]) -> None:
+        self.shards: Shards
+        self.fences: CellFences
+        self._top = top
+        self._on_news = on_news
+        self._cells: dict[str, _Watched] = {}
+        self._pending: dict[str, tuple[str, Stored[Outbox]]] = {}
+        """server -> (cell, record)"""
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Refunds of one project in this process take turns at its quota record."""
+
+    async def run(self) -> None:
+        self._top.cells.on_join.append(self._join)
+        self._top.cells.on_leave.append(self._leave)
+        for name in list(self._top.cells.mappings.items):
+            self._join(self._top.cells.access(name.rsplit("/", 1)[1]))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for name in list(self._cells):
+                self._leave(name)
+
+    def wake_shard(self, shard: int) -> None:
+        for server in self._pending:
+            if shard_of(server) == shard:
+                self._on_news(server)
+
+    async def look(self, shard: int, server: str) -> bool:
+        """Applies the server's record; False when there is none."""
+        pending = self._pending.get(server)
+        if pending is None:
+            return False
+        cell, record = pending
+        mapping = await self._top.store.get(Global.INSTANCES(server))
+        if mapping and mapping.value.cell == cell and mapping.value.attempt == record.value.attempt:
+            if record.value.kind == "deleted":
+                async with self._turns[mapping.value.project]:
+                    await self._forget(shard, mapping)
+            else:
+                await self._take_back(shard, cell, record.value, mapping)
+        if record.value.kind == "deleted" or not await self._still_to_clear(shard, record.value):
+            await self.fences.commit(self._top.cells.store(cell), shard, Txn("outbox done").delete(record.key))
+        if self._pending.get(server) == pending:
+            del self._pending[server]
+        return True
+
+    async def _still_to_clear(self, shard: int, record: Outbox) -> bool:
+        """Whether the build that this record gave back has yet to clear its cell, the record included."""
+        operation = await self._top.store.get(Global.OPERATIONS(shard, record.server))
+        return operation is not None and operation.value.step == "clear"
+
+    async def _forget(self, shard: int, mapping: Stored[InstanceMapping]) -> None:
+        """A deleted server: mapping, lines, spec, claim and charge go together."""
+        value = mapping.value
+        when = time_key(to_us(value.created), value.uuid)
+        txn = Txn("forget server").remove(mapping).delete(Global.SPECS(value.uuid))
+        txn.delete(Global.PROJECT_SERVERS(value.project, when)).delete(Global.ALL_SERVERS(when))
+        await release(self._top.store, txn, value)
+        await self._top.store.commit(self.shards.guard(txn, shard))
+        log.info("server forgotten")
+
+    async def _take_back(self, shard: int, cell: str, record: Outbox, mapping: Stored[InstanceMapping]) -> None:
+        """A failed build: request and operation are there again, the claim is freed, the charge stays."""
+        store = self._top.cells.store(cell)
+        key = Cell.INSTANCES(record.project, time_key(record.created_us, record.server))
+        instance, data, returning = await store.read(
+            key, Cell.USER_DATA(record.server), Cell.OPERATIONS(shard, record.server)
+        )
+        if instance is None or returning is None:
+            log.error("a build was given back without its server", cell=cell)
+            return
+        txn = Txn("take back").replace(mapping, evolve(mapping.value, cell=None, attempt=record.attempt + 1))
+        draft = evolve(
+            instance.value, vm_state="building", task_state="scheduling", host=None, node=None, addresses=(), fault=None
+        )
+        txn.create(Global.REQUESTS(record.server), BuildRequest(draft, _data(data)))
+        operation = _again(returning.value, record, cell)
+        txn.create(Global.OPERATIONS(shard, record.server), operation)
+        when = time_key(record.created_us, record.server)
+        txn.put(Global.PROJECT_SERVERS(record.project, when), ServerIndex(record.project))
+        await release(self._top.store, txn, mapping.value, refund=False)
+        await self._top.store.commit(self.shards.guard(txn, shard))
+        log.info("build taken back", host=record.host, attempt=record.attempt)
+
+    def _join(self, cell: CellAccess) -> None:
+        name = cell.mapping.name
+        if name in self._cells:
+            return
+
+        def changed(change: Change[Outbox]) -> None:
+            if change.new is not None:
+                server = change.new.value.server
+                self._pending[server] = (name, change.new)
+                self._on_news(server)
+
+        cache = Cache(cell.store, Cell.OUTBOX.under(), changed)
+        self._cells[name] = _Watched(cache, asyncio.create_task(cache.run(), name=f"outbox of {name}"))
+
+    def _leave(self, name: str) -> None:
+        watched = self._cells.pop(name, None)
+        if watched:
+            watched.task.cancel()
+        self._pending = {s: p for s, p in self._pending.items() if p[0] != name}
+
+
+def _data(data: Stored[UserData] | None) -> str | None:
+    return data.value.data if data else None
+
+
+def _again(returning: Operation, record: Outbox, cell: str) -> Operation:
+    """The build operation of the next attempt: first its cell is cleared, then another host is sought."""
+    tried = [*returning.results.get("tried", ()), record.host]
+    alternates = [h for h in returning.results.get("alternates", ()) if h != record.host]
+    message = record.fault.message if record.fault else "the build failed"
+    line = Line(record.at, f"attempt {record.attempt} on {record.host} given back: {message}")
+    return evolve(
+        returning,
+        kind="build",
+        step="clear",
+        attempt=record.attempt + 1,
+        generation=record.generation + 1,
+        tries=0,
+        host=None,
+        inputs={},
+        results={"cell": cell, "tried": tried, "alternates": alternates},
+        fault=record.fault,
+        story=(*returning.story, line),
+    )

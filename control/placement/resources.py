@@ -1,0 +1,67 @@
+"""What a server needs and what a host offers, as resource classes and amounts. Pure."""
+
+from math import ceil
+
+from schemas.guest import HostFacts
+from schemas.placement import Inventory, Usages
+from schemas.server import FlavorCopy
+from schemas.settings import SchedulerSettings
+
+Amounts = dict[str, int]
+
+_OVERRIDE = "resources:"
+
+
+def needed_by(flavor: FlavorCopy) -> Amounts:
+    """VCPU, MEMORY_MB and DISK_GB as Nova counts them; `resources:CLASS` extra specs replace, 0 removes."""
+    amounts = {
+        "VCPU": flavor.vcpus,
+        "MEMORY_MB": flavor.memory_mb,
+        "DISK_GB": flavor.root_gb + flavor.ephemeral_gb + ceil(flavor.swap_mb / 1024),
+    }
+    for spec, value in flavor.extra_specs.items():
+        if spec.startswith(_OVERRIDE) and value.isdecimal():
+            amounts[spec.removeprefix(_OVERRIDE)] = int(value)
+    return {name: amount for name, amount in amounts.items() if amount > 0}
+
+
+def offered_by(facts: HostFacts, settings: SchedulerSettings) -> dict[str, Inventory]:
+    """A host's inventory with its ratios and reserves."""
+    reserved_disk = ceil(settings.reserved_host_disk_mb / 1024)
+    return {
+        "VCPU": Inventory(facts.vcpus, max_unit=facts.vcpus, allocation_ratio=settings.cpu_allocation_ratio),
+        "MEMORY_MB": Inventory(
+            facts.memory_mb,
+            reserved=min(settings.reserved_host_memory_mb, facts.memory_mb),
+            max_unit=facts.memory_mb,
+            allocation_ratio=settings.ram_allocation_ratio,
+        ),
+        "DISK_GB": Inventory(
+            facts.local_gb,
+            reserved=min(reserved_disk, facts.local_gb),
+            max_unit=facts.local_gb,
+            allocation_ratio=settings.disk_allocation_ratio,
+        ),
+    }
+
+
+def lacking(inventories: dict[str, Inventory], used: Amounts, asked: Amounts) -> str | None:
+    """The resource class that does not suffice, or None when all fits. A unit rule counts as not sufficing."""
+    for name, amount in asked.items():
+        inventory = inventories.get(name)
+        if (
+            inventory is None
+            or used.get(name, 0) + amount > inventory.capacity
+            or not inventory.min_unit <= amount <= inventory.max_unit
+            or amount % inventory.step_size
+        ):
+            return name
+    return None
+
+
+def with_claim(usages: Usages, asked: Amounts, sign: int = 1) -> Usages:
+    """Usages after a claim (or, with -1, after its release); classes at zero disappear."""
+    used = dict(usages.used)
+    for name, amount in asked.items():
+        used[name] = used.get(name, 0) + sign * amount
+    return Usages({n: a for n, a in used.items() if a > 0}, usages.generation + 1)

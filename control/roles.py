@@ -1,0 +1,98 @@
+"""The control plane's processes: what each connects to, runs and drains."""
+
+import asyncio
+import os
+import socket
+from datetime import timedelta
+from uuid import uuid4
+
+from bus.service import Service
+from control.conductor.cell.conductor import run_conductor
+from control.conductor.top.conductor import SuperConductor
+from control.identity.directory import Directory
+from control.identity.keys import Keys
+from control.identity.tokens import Tokens
+from control.scheduler.feed import Feed
+from control.scheduler.service import Scheduler
+from control.top import open_top
+from runtime.health import Health
+from runtime.http import listen, serve_http
+from runtime.process import Role, drained, run_until
+from schemas.messages import Select
+from schemas.settings import Settings
+from schemas.subjects import SCHEDULER_SELECT
+
+
+def pod_name(role: str) -> str:
+    """Unlike any other process's, now or ever."""
+    return f"{role}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+
+
+def api_role(settings: Settings) -> Role:
+    async def role(health: Health, stopping: asyncio.Event) -> None:
+        from control.api.app import build_app  # only this process needs the API's tables and validators
+
+        listener = listen(settings.api.host, settings.api.port, shared=settings.api.workers > 1)
+        async with open_top(settings, pod_name("api"), cell_buses=True) as top:
+            keys, directory = Keys(top.store, top.key), Directory(top.store)
+            tokens = Tokens(keys, directory, timedelta(hours=settings.api.token_hours))
+            health.checks["identity"] = lambda: tokens.ready
+            app = build_app(top, tokens, health)
+            await run_until(stopping, tokens.run(), serve_http(app, listener))
+
+    return role
+
+
+def scheduler_role(settings: Settings) -> Role:
+    async def role(health: Health, stopping: asyncio.Event) -> None:
+        async with open_top(settings, pod_name("scheduler"), cell_buses=False) as top:
+            feed = Feed(top)
+            service = Service(top.bus, "scheduler", "0.1.0", "chooses and claims hosts")
+            health.checks["model"] = lambda: feed.ready
+            await service.start()
+
+            async def serve() -> None:
+                await feed.until_ready()
+                await service.serve("select", SCHEDULER_SELECT, Select, Scheduler(top, feed).select)
+                await asyncio.Event().wait()
+
+            await run_until(stopping, feed.run(), serve())
+            await drained(5, service.stop())
+
+    return role
+
+
+def super_conductor_role(settings: Settings) -> Role:
+    async def role(health: Health, stopping: asyncio.Event) -> None:
+        pod = pod_name("super")
+        async with open_top(settings, pod, cell_buses=True) as top:
+            keys = Keys(top.store, top.key)
+            following = asyncio.create_task(keys.run(), name="signing keys")
+            try:
+                await SuperConductor(top, keys, pod).run(health, stopping)
+            finally:
+                following.cancel()
+
+    return role
+
+
+def conductor_role(settings: Settings) -> Role:
+    async def role(health: Health, stopping: asyncio.Event) -> None:
+        await run_conductor(settings, pod_name(f"conductor-{settings.cell.name}"), health, stopping)
+
+    return role
+
+
+def all_roles(settings: Settings) -> Role:
+    """Four roles on one event loop: the least memory, for a small site."""
+    roles = [r(settings) for r in (api_role, scheduler_role, super_conductor_role, conductor_role)]
+
+    async def role(health: Health, stopping: asyncio.Event) -> None:
+        parts = [Health() for _ in roles]
+        for number, part in enumerate(parts):
+            health.checks[f"part {number}"] = lambda part=part: not part.missing()  # type: ignore[misc]
+        async with asyncio.TaskGroup() as group:
+            for run, part in zip(roles, parts, strict=True):
+                group.create_task(run(part, stopping))
+
+    return role
