@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from control.site.errors import SiteError
+from control.site.errors import PartFailed, SiteError
 from control.site.options import Driver, Layout, Ports, SiteOptions
 from control.site.site import Site
 from control.site.words import how_to_go_on, status_table
@@ -44,7 +44,7 @@ def up(
     ports = Ports(etcd_port, etcd_peer_port, nats_port, api_port, observe_port)
     site = _site(directory)
     was_whole = site.status().is_whole
-    options = site.up(SiteOptions(driver, hosts, ports, region))
+    options = _bring_up(site, SiteOptions(driver, hosts, ports, region))
     typer.echo(how_to_go_on(site.layout, options, again=was_whole))
 
 
@@ -70,7 +70,7 @@ def demo(directory: Directory = Path("run")) -> None:
     from control.site.demo import run_demo
 
     site = _site(directory)
-    options = site.up(site.status().options or SiteOptions())
+    options = _bring_up(site, site.status().options or SiteOptions())
     if options.driver != "libvirt":
         raise SiteError("the demo boots a real guest, but this site's hosts are simulated: just down && just demo")
     run_demo(site.layout, typer.echo)
@@ -88,6 +88,14 @@ def logs(
         known = sorted(path.stem for path in log.parent.glob("*.log"))
         raise SiteError(f"no log of {role} in {log.parent}; there are: {', '.join(known) or 'none'}")
     os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(log)])
+
+
+def _bring_up(site: Site, asked: SiteOptions) -> SiteOptions:
+    try:
+        return site.up(asked)
+    except PartFailed:
+        typer.echo("What has started stays for a look: just status, just logs ROLE; just down stops it.", err=True)
+        raise
 
 
 def _site(directory: Path) -> Site:

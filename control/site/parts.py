@@ -18,7 +18,7 @@ CONTROL = ("scheduler", "super-conductor", "conductor", "api")
 AGENT = ("agent",)
 LIBVIRT = ("virtlogd", "libvirtd")
 
-ROLES = (*SUBSTRATE, *LIBVIRT, *CONTROL, *AGENT)
+ROLES = (*LIBVIRT, *SUBSTRATE, *CONTROL, *AGENT)
 STOP_SECONDS = {**dict.fromkeys(SUBSTRATE, 15.0), **dict.fromkeys(LIBVIRT, 15.0)}
 """A process of ours gets longer than its drain_seconds."""
 DEFAULT_STOP_SECONDS = 20.0

@@ -71,7 +71,10 @@ class Site:
         return Status(options, running, tuple(role for role in wanted if role not in running))
 
     def up(self, asked: SiteOptions) -> SiteOptions:
-        """Returns what runs now. A site that runs keeps its options; asking for others is an error."""
+        """Returns what runs now. A site that runs keeps its options; asking for others is an error.
+
+        What has started stays when something else fails, so that it can be looked at; `down` stops it.
+        """
         self.layout.root.mkdir(parents=True, exist_ok=True)
         with self._alone():
             options = self._agreed(asked)
@@ -81,11 +84,11 @@ class Site:
             passwords = self._write_files(options)
             substrate, own = self._substrate(options), own_parts(options, self.layout)
             check_free(port for part in self._missing([*substrate, *own]) for port in part.ports)
+            if options.driver == "libvirt":
+                start_libvirt(self.layout.libvirt_pids, self.processes, self._say)
             self._start_parts(substrate)
             if not before.is_whole:
                 self._bootstrap(options, passwords)
-            if options.driver == "libvirt":
-                start_libvirt(self.layout.libvirt_pids, self.processes, self._say)
             self._start_parts(own)
             self._await_hosts(options, passwords)
             self.layout.site.write_text(site_json(options, self.processes.records()))

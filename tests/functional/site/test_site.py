@@ -1,0 +1,121 @@
+"""A site comes up, is repaired and goes down, on a real etcd and nats-server; `kilonova` itself is a stand-in."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from control.site import parts, site
+from control.site.errors import PartFailed, PortTaken, SiteError
+from control.site.etcd import find_etcd
+from control.site.options import OBSERVED_ROLES, Layout, Ports, SiteOptions
+from control.site.site import Site
+
+ROLES = ("etcd", "nats", "scheduler", "super-conductor", "conductor", "api", "agent")
+
+
+def free_ports() -> Ports:
+    """A consecutive run of ports that were free a moment ago."""
+    wanted = 4 + len(OBSERVED_ROLES)
+    for _ in range(50):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            first = probe.getsockname()[1]
+        if first + wanted < 65536 and all(nobody_listens(first + n) for n in range(wanted)):
+            return Ports(first, first + 1, first + 2, first + 3, first + 4)
+    raise AssertionError("no free ports")
+
+
+def nobody_listens(number: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", number)) != 0
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def a_site(tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    fake = tmp_path / "kilonova"
+    fake.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).parent / "fake_kilonova.py"} "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(parts, "kilonova_command", lambda: fake)
+    monkeypatch.setattr(site, "kilonova_command", lambda: fake)
+    with monkeypatch.context() as nothing_else:  # the wheel's etcd will do, and needs no network
+        nothing_else.setenv("PATH", "")
+        wheel = find_etcd(tmp_path / "cache", said.append)
+    monkeypatch.setattr(site, "find_etcd", lambda *_: wheel)
+    made = Site(Layout(tmp_path / "run"), said.append)
+    yield made
+    made.down()
+
+
+@pytest.fixture
+def options() -> SiteOptions:
+    return SiteOptions("simulated", 50, free_ports())
+
+
+def test_a_site_lives_through_up_repair_and_down(a_site: Site, options: SiteOptions, said: list[str]) -> None:
+    a_site.up(options)
+    first = a_site.status()
+    assert first.is_whole
+    described = json.loads(a_site.layout.site.read_text())
+    assert {process["role"]: process["pid"] for process in described["processes"]} == first.running
+    assert "50 host(s) up" in said
+
+    assert a_site.up(SiteOptions()) == options  # without wishes: what runs is right
+    assert a_site.status().running == first.running
+
+    os.kill(first.running["nats"], signal.SIGKILL)
+    os.kill(first.running["agent"], signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while set(a_site.status().missing) != {"nats", "agent"}:
+        assert time.monotonic() < deadline
+    a_site.up(options)
+    repaired = a_site.status()
+    assert repaired.is_whole
+    assert {role for role in ROLES if repaired.running[role] != first.running[role]} == {"nats", "agent"}
+    assert json.loads(a_site.layout.site.read_text())["processes"] != described["processes"]
+
+    assert set(a_site.down()) == set(ROLES)
+    assert a_site.status().running == {}
+    assert not a_site.layout.site.exists()
+    assert a_site.down() == []
+
+
+def test_a_running_site_keeps_its_options(a_site: Site, options: SiteOptions) -> None:
+    a_site.up(options)
+    with pytest.raises(SiteError, match="just down"):
+        a_site.up(SiteOptions("simulated", 3, options.ports))
+
+
+def test_passwords_outlive_a_restart_with_the_data_that_they_open(a_site: Site, options: SiteOptions) -> None:
+    a_site.up(options)
+    a_site.down()
+    a_site.up(options)
+    assert len(set((a_site.layout.root / "bootstraps").read_text().split())) == 1
+
+
+def test_nothing_is_started_while_a_port_is_taken(a_site: Site, options: SiteOptions) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", options.ports.api))
+        listener.listen()
+        with pytest.raises(PortTaken, match=rf"port {options.ports.api} \(api\).*--api-port"):
+            a_site.up(options)
+    assert a_site.status().running == {}
+
+
+def test_hosts_that_do_not_come_up_are_an_error_with_logs(
+    a_site: Site, options: SiteOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "HOSTS_SECONDS", 0.5)
+    with pytest.raises(PartFailed, match=r"50 of 51 host\(s\) came up"):
+        a_site.up(SiteOptions("simulated", 51, options.ports))
