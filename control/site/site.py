@@ -53,7 +53,12 @@ class Status:
 
     @property
     def is_whole(self) -> bool:
-        return bool(self.running) and not self.missing
+        return not self.missing
+
+    @property
+    def is_down(self) -> bool:
+        """libvirtd may stay behind for guests that still run."""
+        return all(role in LIBVIRT for role in self.running)
 
 
 class Site:
@@ -95,7 +100,10 @@ class Site:
         return options
 
     def down(self) -> list[str]:
-        """Stops what `up` started, last first, and returns the roles. Guests and all data stay."""
+        """Stops what `up` started, last first, and returns the roles. Guests and all data stay.
+
+        Guests need virtlogd for their consoles, so libvirt's daemons stay for as long as a guest of this site runs.
+        """
         if not self.layout.root.exists():
             return []
         with self._alone():
@@ -113,7 +121,7 @@ class Site:
 
     def _agreed(self, asked: SiteOptions) -> SiteOptions:
         stored = load_options(self.layout.options)
-        if stored is None or not self.status().running:
+        if stored is None or self.status().is_down:
             save_options(self.layout.options, asked)
             return asked
         if asked not in (stored, SiteOptions()):

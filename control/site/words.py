@@ -33,7 +33,7 @@ def how_to_go_on(layout: Layout, options: SiteOptions, again: bool) -> str:
 
 def status_table(layout: Layout, status: Status) -> str:
     """One line a process: role, pid or what it lacks, port."""
-    if status.options is None or not status.running:
+    if status.options is None or status.is_down:
         return "the site is down; just up"
     ports = status.options.ports
     numbers = {"etcd": ports.etcd, "nats": ports.nats, "api": ports.api}
