@@ -72,6 +72,10 @@ class ApiSettings:
     token_hours: float = 24.0
     image_grant_minutes: float = 60.0
     host_call_timeout: float = 10.0
+    request_timeout: float = 60.0
+    """seconds after which a request is answered with 503; uploads and downloads of images take as long as they do"""
+    policy_file: str = ""
+    """a policy.yaml that overrides default rules; empty: none"""
     workers: int = 1
 
     @property

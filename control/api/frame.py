@@ -1,0 +1,122 @@
+"""What surrounds every request: its id, a deadline, a limit of its body, one line in the log, one observation."""
+
+import asyncio
+import time
+from typing import Any, Final
+from uuid import uuid4
+
+import orjson
+import structlog
+from prometheus_client import Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from control.compute.app import OPERATION
+from schemas.context import REQUEST_ID
+from schemas.errors import TooLarge, fault_name
+
+log = structlog.get_logger()
+
+SECONDS: Final = Histogram(
+    "kilonova_api_seconds",
+    "Requests by operation (or room) and status",
+    ["operation", "status"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
+
+MAX_BODY: Final = 114688
+"""bytes; Nova's max_request_body_size"""
+STREAMING: Final = "/image/"
+"""The room whose bodies are as long, and take as long, as they do"""
+QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+ROOMS: Final = frozenset({"compute", "identity", "image", "v2.1", "v2", "healthz", "readyz", "metrics"})
+"""First path segments that metrics name; anything else is `other`"""
+
+
+class Frame:
+    """ASGI middleware. `deadline`: seconds until a request is given up with 503."""
+
+    def __init__(self, app: ASGIApp, deadline: float) -> None:
+        self._app = app
+        self._deadline = deadline
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = f"req-{uuid4()}"
+        REQUEST_ID.set(request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        ids = request_id.encode()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-compute-request-id", ids),
+                    (b"x-openstack-request-id", ids),
+                ]
+            await send(message)
+
+        try:
+            if scope["path"].startswith(STREAMING):
+                await self._app(scope, receive, send_with_id)
+            else:
+                await self._bounded(scope, receive, send_with_id)
+        except Exception as error:
+            if status:  # the answer has begun: its connection can only be cut
+                raise
+            if isinstance(error, TimeoutError):
+                await _refuse(send_with_id, 503, f"The request was not done within {self._deadline:g} seconds.")
+            elif isinstance(error, TooLarge):
+                await _refuse(send_with_id, 413, error.message)
+            else:
+                log.error("unexpected error", exc_info=error)
+                await _refuse(send_with_id, 500, "Unexpected API Error. The log holds its cause under the request id.")
+        finally:
+            self._tell(scope, status, time.perf_counter() - began)
+            structlog.contextvars.unbind_contextvars("request_id")
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
+        if length.isdigit() and int(length) > MAX_BODY:
+            raise TooLarge("Request is too large.")
+        taken = 0
+
+        async def receive_limited() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY:
+                raise TooLarge("Request is too large.")
+            return message
+
+        async with asyncio.timeout(self._deadline):
+            await self._app(scope, receive_limited, send)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"]
+        room = path.split("/", 2)[1]
+        operation = scope.get(OPERATION) or (room if room in ROOMS else "other")
+        SECONDS.labels(operation, status).observe(seconds)
+        if path not in QUIET:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=path,
+                status=status,
+                operation=operation,
+                ms=round(seconds * 1000, 1),
+            )
+
+
+async def _refuse(send: Send, code: int, message: str) -> None:
+    body: dict[str, Any] = {fault_name(code): {"code": code, "message": message}}
+    headers = [(b"content-type", b"application/json")]
+    if code in (413, 503):
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": code, "headers": headers})
+    await send({"type": "http.response.body", "body": orjson.dumps(body)})

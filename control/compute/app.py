@@ -1,0 +1,202 @@
+"""The compute API as an ASGI application: from a raw request to an operation's handler and back."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import orjson
+from attrs import evolve, frozen
+from starlette.types import Receive, Scope, Send
+
+from control.compute import microversions, openapi
+from control.compute.call import Answer, Body, Call, Query
+from control.compute.faults import NOT_FOUND, fault
+from control.compute.handlers import versions
+from control.compute.microversions import Headers, Spoken
+from control.compute.operation import Operation
+from control.compute.operations import OPERATIONS, default_rules
+from control.compute.policy import Policy, check_project
+from control.compute.query import parse_query
+from control.compute.router import Router
+from control.compute.urls import Urls
+from control.top import Top
+from schemas.context import REQUEST_ID
+from schemas.errors import BadRequest, Forbidden, NotFound, Unauthorized, UnsupportedMediaType
+from schemas.identity import Identity
+
+ROOTS: Final = {"v2.1": "v2.1", "v2": "v2.0"}
+"""First path segment -> name of the version"""
+JSON: Final = (b"content-type", b"application/json")
+OPERATION: Final = "kilonova.operation"
+"""Where the scope says which operation it was, for logs and metrics"""
+
+
+class Verifier(Protocol):
+    """Tells whom a token speaks for; raises Unauthorized."""
+
+    async def verify(self, token: str) -> Identity: ...
+
+
+@frozen
+class Reply:
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class ComputeApp:
+    def __init__(self, top: Top, tokens: Verifier) -> None:
+        self._top = top
+        self._tokens = tokens
+        self._router = Router(OPERATIONS)
+        self._policy = Policy(default_rules(), top.settings.api.policy_file)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        mount = scope.get("root_path", "")
+        parts = [p for p in scope["path"].removeprefix(mount).split("/") if p]
+        root = f"{scope['scheme']}://{headers.get('host', '')}{mount}"
+        spoken: Headers = []
+        try:
+            reply = self._document(scope, parts, root)
+            if reply is None:
+                identity = await self._identify(headers)
+                version = Spoken(legacy=True) if parts[0] == "v2" else microversions.negotiate(headers)
+                spoken = version.headers
+                reply = await self._perform(scope, receive, headers, identity, version, parts, root)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            code, body, more = fault(error)
+            reply = Reply(code, body, (JSON, *more))
+        length = (b"content-length", str(len(reply.body)).encode())
+        await send(
+            {"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length, *spoken]}
+        )
+        await send({"type": "http.response.body", "body": reply.body})
+
+    def _document(self, scope: Scope, parts: list[str], root: str) -> Reply | None:
+        """What is read without a token; None: an operation is meant."""
+        if not parts:
+            return _json(200, versions.every_version(root))
+        if parts == ["openapi.json"]:
+            return Reply(200, openapi.document(), (JSON,))
+        name = ROOTS.get(parts[0])
+        if name is None:
+            return _json(300, versions.choices(root, "/" + "/".join(parts)))
+        if len(parts) == 1:
+            if not scope["path"].endswith("/"):
+                return Reply(302, headers=((b"location", f"{root}/{parts[0]}/".encode()),))
+            return _json(200, versions.one_version(name, root))
+        if parts[1] == "versions" and len(parts) == 3:
+            if parts[2] not in versions.PATHS:
+                raise NotFound(NOT_FOUND)
+            return _json(200, versions.one_version(parts[2], root))
+        return None
+
+    async def _identify(self, headers: Mapping[str, str]) -> Identity:
+        token = headers.get("x-auth-token")
+        if not token:
+            raise Unauthorized("The request you have made requires authentication.")
+        identity = evolve(await self._tokens.verify(token), request_id=REQUEST_ID.get())
+        if not identity.project:
+            raise Forbidden("The token is not scoped to a project.")
+        return identity
+
+    async def _perform(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: Mapping[str, str],
+        identity: Identity,
+        spoken: Spoken,
+        parts: list[str],
+        root: str,
+    ) -> Reply:
+        version, below = parts[0], parts[1:]
+        project = None if self._router.is_collection(below[0]) else below[0]
+        check_project(identity, project)
+        below = below[1:] if project else below
+        found, params = self._router.find(scope["method"], below)
+        if not found:
+            raise NotFound(NOT_FOUND)
+        body = await _body(receive, headers)
+        operation = _choose(found, spoken.minor, body)
+        scope[OPERATION] = operation.name
+        call = Call(
+            top=self._top,
+            policy=self._policy,
+            identity=identity,
+            version=spoken.minor,
+            urls=Urls(root, version, project),
+            path="/".join(below),
+            legacy=spoken.legacy,
+            params=params,
+            query=_query(operation, spoken, scope["query_string"]),
+            body=_validated(operation, spoken, body),
+        )
+        if operation.rule:
+            call.check(operation.rule)
+        return _reply(operation, call, await operation.handler(call))
+
+
+def _choose(found: list[Operation], version: int, body: object) -> Operation:
+    """The one operation of a method and path that an action's key and the version leave. Raises NotFound."""
+    if found[0].action is not None:
+        if not isinstance(body, dict) or len(body) != 1:
+            raise BadRequest("Malformed request body")
+        (action,) = body
+        found = [o for o in found if o.action == action]
+        if not found:
+            raise BadRequest(f"There is no such action: {action}")
+    for operation in found:
+        if operation.speaks(version):
+            return operation
+    raise NotFound(NOT_FOUND)
+
+
+def _query(operation: Operation, spoken: Spoken, text: bytes) -> Query:
+    if operation.query is None or not text:
+        return {}
+    return operation.query.validator(spoken.minor).check_query(parse_query(text))
+
+
+def _validated(operation: Operation, spoken: Spoken, body: object) -> Body:
+    if operation.body is None:
+        return {}
+    return operation.body.validator(spoken.minor, legacy=spoken.legacy).check_body(body)
+
+
+async def _body(receive: Receive, headers: Mapping[str, str]) -> object:
+    """Parsed JSON; None without a body. Raises BadRequest, UnsupportedMediaType."""
+    chunks, more = [], True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("The request ended before its body did")
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    data = b"".join(chunks)
+    kind = headers.get("content-type", "").split(";", 1)[0].strip().lower()
+    if not data or not kind:
+        return None
+    if kind != "application/json" and not kind.startswith("application/vnd.openstack.compute+json"):
+        raise UnsupportedMediaType("Unsupported Content-Type")
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise BadRequest("Malformed request body") from None
+
+
+def _reply(operation: Operation, call: Call, answer: Body | Answer | None) -> Reply:
+    code, headers, body = operation.code(call.version), [], answer
+    if isinstance(answer, Answer):
+        code, body = answer.status or code, answer.body
+        headers = [(b"location", answer.location.encode())] if answer.location else []
+    if body is None:
+        return Reply(code, b"", tuple(headers))
+    return Reply(code, orjson.dumps(body), (JSON, *headers))
+
+
+def _json(status: int, body: Any) -> Reply:
+    return Reply(status, orjson.dumps(body), (JSON,))

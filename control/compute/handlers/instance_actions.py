@@ -1,0 +1,33 @@
+"""A server's history."""
+
+from control.compute.call import Body, Call
+from control.compute.handlers.servers import find
+from control.compute.paging import page_of, with_next
+from control.compute.validation import parse_time
+from control.compute.views import instance_actions as views
+from control.servers.history import get_action, list_actions
+from schemas.errors import BadRequest
+
+PAGES_SINCE = 58
+
+
+async def index(call: Call) -> Body:
+    actions = await list_actions(call.top, await find(call))
+    if call.version < PAGES_SINCE:
+        return {"instanceActions": [views.listed(a, call.version) for a in actions]}
+    since, before = call.arg("changes-since"), call.arg("changes-before")
+    if since:
+        actions = [a for a in actions if a.updated >= parse_time(since)]
+    if before:
+        actions = [a for a in actions if a.updated <= parse_time(before)]
+    if since and before and parse_time(since) > parse_time(before):
+        raise BadRequest("The value of changes-since must be less than or equal to changes-before.")
+    page = page_of(call, actions, lambda a: a.request_id)
+    shown = [views.listed(a, call.version) for a in page]
+    return with_next(call, "instanceActions", shown, page[-1].request_id if page else None, "links")
+
+
+async def show(call: Call) -> Body:
+    action = await get_action(call.top, await find(call), call.params["id"])
+    viewer = views.Viewer(call.version, events=call.allows("os-instance-actions:events"))
+    return {"instanceAction": views.shown(action, viewer)}

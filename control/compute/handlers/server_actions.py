@@ -1,0 +1,51 @@
+"""Actions on a server: POST .../action."""
+
+from attrs import evolve
+
+from control.compute.call import Body, Call
+from control.compute.handlers.servers import change, find
+from control.servers.change import change_server
+from control.servers.console import console_output
+from schemas.server import Instance
+
+
+async def start(call: Call) -> None:
+    await _begin(call, "start")
+
+
+async def stop(call: Call) -> None:
+    await _begin(call, "stop")
+
+
+async def reboot(call: Call) -> None:
+    await _begin(call, "reboot", type=call.body["reboot"]["type"].upper())
+
+
+async def _begin(call: Call, action: str, **inputs: str) -> None:
+    await change_server(call.top, call.identity, call.params["server"], action, inputs, any_project=call.sees_all)
+
+
+async def get_console_output(call: Call) -> Body:
+    """`length` counts lines; -1 or nothing is all."""
+    asked = call.body["os-getConsoleOutput"].get("length")
+    length = None if asked is None or int(asked) == -1 else int(asked)
+    output = await console_output(call.top, call.identity, call.params["server"], length, any_project=call.sees_all)
+    return {"output": output}
+
+
+async def lock(call: Call) -> None:
+    """A second lock changes nothing, whoever set the first."""
+    await change(call, lambda s: s if s.locked else evolve(s, locked_by=_locker(call, s)))
+
+
+async def unlock(call: Call) -> None:
+    """Raises Forbidden when it is an administrator's lock and policy does not let the asker override it."""
+    found = await find(call)
+    locked_by = found.instance.locked_by
+    if locked_by and locked_by != _locker(call, found.instance):
+        call.check("os-lock-server:unlock:unlock_override", project=found.instance.project)
+    await change(call, lambda s: evolve(s, locked_by=None, locked_reason=None))
+
+
+def _locker(call: Call, server: Instance) -> str:
+    return "owner" if server.project == call.identity.project else "admin"

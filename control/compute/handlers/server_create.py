@@ -1,0 +1,192 @@
+"""Create: from a validated body to a draft, and what refuses it."""
+
+import secrets
+from typing import Any, Final
+
+from attrs import frozen
+
+from control.compute.call import Answer, Call
+from control.compute.flavors_store import visible
+from control.compute.schemas.common import number, truth
+from control.compute.views import servers as views
+from control.servers.create import ServerDraft, create_servers
+from control.servers.quota import limits_of
+from kv.keys import Global, Key
+from schemas.errors import BadRequest, Forbidden, QuotaExceeded
+from schemas.flavor import Flavor, KeyPair
+from schemas.guest import KeyPairData
+from schemas.identity import Identity
+from schemas.image import Image
+
+GIB: Final = 1 << 30
+_PASSWORD_LETTERS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+"""none that looks like another"""
+PASSWORD_LENGTH: Final = 12
+
+
+async def create(call: Call) -> Answer:
+    asked = call.body["server"]
+    low = number(asked.get("min_count", 1))
+    high = number(asked.get("max_count", low))
+    if low > high:
+        raise BadRequest("min_count must be <= max_count")
+    place = _place(call, asked.get("availability_zone"))
+    image_id = _image_id(asked)
+    networks = _networks(asked.get("networks"))
+    groups = _security_groups(asked.get("security_groups"))
+    hints = call.body.get("os:scheduler_hints") or call.body.get("OS-SCH-HNT:scheduler_hints") or {}
+    if "group" in hints:
+        raise BadRequest(f"Instance group {hints['group']} could not be found.")
+    if asked.get("personality"):
+        raise BadRequest("Injected files are not supported here: use user_data with a config drive")
+    await _check_metadata(call, asked.get("metadata", {}))
+    flavor, image, pair = await _read(call, str(asked["flavorRef"]), image_id, asked.get("key_name"))
+    _check_fit(call, flavor, image)
+    password = asked.get("adminPass") or make_password()
+    name = asked["name"].strip()
+    draft = ServerDraft(
+        name=name,
+        flavor=flavor,
+        image=image,
+        min_count=low,
+        max_count=high,
+        metadata=asked.get("metadata", {}),
+        tags=tuple(dict.fromkeys(asked.get("tags", ()))),
+        description=asked.get("description") if call.version >= 19 else name,
+        key=KeyPairData(pair.name, pair.public_key, pair.type) if pair else None,
+        user_data=asked.get("user_data"),
+        config_drive=truth(asked.get("config_drive", False)),
+        networks=networks,
+        availability_zone=place.zone,
+        forced_host=place.host,
+        scheduler_hints=hints,
+        disk_config=asked.get("OS-DCF:diskConfig", "MANUAL"),
+        access_ip_v4=asked.get("accessIPv4") or None,
+        access_ip_v6=asked.get("accessIPv6") or None,
+        admin_password=password,
+        trusted_certs=tuple(asked.get("trusted_image_certificates") or ()),
+    )
+    reservation, servers = await create_servers(call.top, call.identity, draft)
+    if truth(asked.get("return_reservation_id", False)):
+        return Answer({"reservation_id": reservation})
+    body = {"server": views.created(servers[0], call.urls, password, groups)}
+    return Answer(body, location=call.urls.own(f"servers/{servers[0].uuid}"))
+
+
+def make_password() -> str:
+    return "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(PASSWORD_LENGTH))
+
+
+@frozen
+class _Place:
+    zone: str | None = None
+    host: str | None = None
+
+
+def _place(call: Call, asked: str | None) -> _Place:
+    """`zone`, or `zone:host[:node]` for who may force a host. Raises BadRequest, Forbidden."""
+    if not asked:
+        return _Place()
+    parts = asked.strip().split(":")
+    if len(parts) > 3 or (len(parts) == 3 and not any(parts[1:])):
+        raise BadRequest("Unable to parse availability_zone")
+    host = next((p for p in parts[1:] if p), None)
+    if host:
+        call.check("servers:create:forced_host")
+    zone = parts[0] or None
+    if zone and zone != call.top.settings.scheduler.default_availability_zone:
+        raise BadRequest("The requested availability zone is not available")
+    return _Place(zone, host)
+
+
+def _image_id(asked: dict[str, Any]) -> str:
+    """The image to boot from. The one block device accepted is that image on the host's local disk."""
+    if asked.get("block_device_mapping"):
+        raise BadRequest("Block Device Mapping is Invalid: no volume service is configured")
+    image = asked.get("imageRef") or ""
+    devices = asked.get("block_device_mapping_v2") or []
+    for device in devices:
+        ident = device.get("uuid") or device.get("image_id")
+        trivial = (
+            len(devices) == 1
+            and device.get("source_type") == "image"
+            and device.get("destination_type", "local") == "local"
+            and str(device.get("boot_index")) == "0"
+            and ident
+            and image in ("", ident)
+        )
+        if not trivial:
+            raise BadRequest(
+                "Block Device Mapping is Invalid: no volume service is configured, so the only device can be the "
+                "image, with boot_index 0 and destination_type local"
+            )
+        image = ident
+    if not image:
+        raise BadRequest("Invalid imageRef provided.")
+    return str(image)
+
+
+def _networks(asked: Any) -> str:
+    """`auto` or `none`. Raises BadRequest for networks or ports by id."""
+    if asked is None or asked == []:
+        return "auto"
+    if isinstance(asked, str):
+        return asked
+    raise BadRequest("No network service is configured: networks can be 'auto' or 'none', not a list")
+
+
+def _security_groups(asked: list[dict[str, str]] | None) -> list[dict[str, str]]:
+    for group in asked or []:
+        if group.get("name") != "default":
+            raise BadRequest(f"Unable to find security_group with name or id '{group.get('name')}'")
+    return [{"name": g["name"]} for g in asked] if asked else [{"name": "default"}]
+
+
+async def _check_metadata(call: Call, metadata: dict[str, str]) -> None:
+    if metadata:
+        limit = (await limits_of(call.top.store, call.identity.project))["metadata_items"]
+        if 0 <= limit < len(metadata):
+            raise QuotaExceeded(f"Maximum number of metadata items exceeds {limit}")
+
+
+async def _read(
+    call: Call, flavor_id: str, image_id: str, key_name: str | None
+) -> tuple[Flavor, Image, KeyPair | None]:
+    """All as of one revision. Raises BadRequest for what is not there or not for the asker."""
+    keys: list[Key[Any]] = [Global.FLAVORS(flavor_id), Global.IMAGES(image_id)]
+    if key_name is not None:
+        keys.append(Global.KEYPAIRS(call.identity.user, key_name))
+    flavor, image, *pair = [s.value if s else None for s in await call.top.store.read(*keys)]
+    if flavor is None or not visible(flavor, call.identity):
+        raise BadRequest(f"Flavor {flavor_id} could not be found.")
+    if image is None or not usable(image, call.identity):
+        raise BadRequest("Can not find requested image")
+    if image.status != "active":
+        raise BadRequest(f"Image {image.id} is not active.")
+    if pair == [None]:
+        raise BadRequest("Invalid key_name provided.")
+    return flavor, image, pair[0] if pair else None
+
+
+def usable(image: Image, identity: Identity) -> bool:
+    return image.owner == identity.project or image.visibility in ("public", "community") or identity.is_admin
+
+
+def _check_fit(call: Call, flavor: Flavor, image: Image) -> None:
+    """Raises BadRequest when the image asks for more than the flavor has."""
+    if flavor.memory_mb < image.min_ram_mb:
+        raise BadRequest("Flavor's memory is too small for requested image.")
+    if flavor.root_gb == 0:
+        if not call.allows("servers:create:zero_disk_flavor"):
+            raise Forbidden("Only volume-backed servers are allowed for flavors with zero disk.")
+        return
+    disk, size = flavor.root_gb * GIB, max(image.size or 0, image.virtual_size or 0)
+    if size > disk:
+        raise BadRequest(
+            f"Flavor's disk is too small for requested image. Flavor disk is {disk} bytes, image is {size} bytes."
+        )
+    if image.min_disk_gb > flavor.root_gb:
+        raise BadRequest(
+            "Flavor's disk is smaller than the minimum size specified in image metadata. "
+            f"Flavor disk is {disk} bytes, minimum size is {image.min_disk_gb * GIB} bytes."
+        )

@@ -1,0 +1,1 @@
+"""The table of operations, a file a group; `control.compute.operations` is their sum."""

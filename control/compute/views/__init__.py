@@ -1,0 +1,1 @@
+"""From records to response bodies by microversion. Pure functions."""
