@@ -13,6 +13,8 @@ from cryptography.fernet import Fernet, InvalidToken
 from schemas.server import to_us
 
 FORMAT: Final = 1
+REFUSED: Final = "The request you have made requires authentication."
+"""what everyone hears whose token or password is not good, whatever the cause"""
 
 
 @frozen

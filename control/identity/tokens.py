@@ -13,7 +13,7 @@ from typing import Final
 from attrs import define, frozen
 from cryptography.fernet import Fernet
 
-from control.identity.claims import Claims, fernet, seal, unseal
+from control.identity.claims import REFUSED, Claims, fernet, seal, unseal
 from control.identity.directory import Directory
 from control.identity.keys import Keys, OpenKey
 from control.top import Top
@@ -26,7 +26,6 @@ REMEMBERED: Final = 10_000
 """tokens whose standing is kept while nothing changes"""
 LONGEST: Final = 2048
 """characters; what is longer is not ours"""
-REFUSED: Final = "The request you have made requires authentication."
 
 
 @frozen

@@ -1,0 +1,46 @@
+"""What the handlers of identity and images share: bodies in, JSON out, whom a request speaks for."""
+
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control.identity.claims import REFUSED
+from schemas.errors import BadRequest, TooLarge, Unauthorized
+
+LONGEST_BODY: Final = 1 << 20
+"""bytes of JSON; uploads are not read here"""
+
+
+async def read_json(request: Request) -> Any:
+    """Raises BadRequest when the body is not JSON, TooLarge when it is no request but a load."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_BODY:
+            raise TooLarge(f"The body is larger than {LONGEST_BODY} bytes.")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from error
+
+
+async def read_object(request: Request, name: str) -> dict[str, Any]:
+    """The object under `name` in the body."""
+    body = await read_json(request)
+    found = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(found, dict):
+        raise BadRequest(f"Expecting to find {name} in request body.")
+    return found
+
+
+def json_answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def auth_token(request: Request) -> str:
+    token = request.headers.get("x-auth-token")
+    if not token:
+        raise Unauthorized(REFUSED)
+    return token
