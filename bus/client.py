@@ -41,6 +41,7 @@ class Bus:
         self.client = client
         self.name = name
         self._settings = settings
+        self._leaving = False
 
     @classmethod
     async def connect(cls, settings: BusSettings, name: str, inbox: str = "_INBOX") -> "Bus":
@@ -109,6 +110,7 @@ class Bus:
         """Takes no more, finishes what was taken, says good-bye."""
         if self.client.is_closed:
             return
+        self._leaving = True
         try:
             async with asyncio.timeout(5):
                 await self.client.drain()
@@ -120,7 +122,8 @@ class Bus:
         log.warning("bus error", url=self._settings.url, reason=repr(error))
 
     async def _on_disconnect(self) -> None:
-        log.warning("bus lost", url=self._settings.url)
+        if not self._leaving:
+            log.warning("bus lost", url=self._settings.url)
 
     async def _on_reconnect(self) -> None:
         log.info("bus found again", url=self._settings.url)

@@ -1,4 +1,7 @@
-"""The control plane's processes: what each connects to, runs and drains."""
+"""The control plane's processes: what each connects to, runs and drains.
+
+A role imports its rooms itself: a process holds in memory only what it runs.
+"""
 
 import asyncio
 import os
@@ -6,15 +9,6 @@ import socket
 from datetime import timedelta
 from uuid import uuid4
 
-from bus.service import Service
-from control.conductor.cell.conductor import run_conductor
-from control.conductor.top.conductor import SuperConductor
-from control.identity.directory import Directory
-from control.identity.keys import Keys
-from control.identity.tokens import Tokens
-from control.scheduler.feed import Feed
-from control.scheduler.service import Scheduler
-from control.top import open_top
 from runtime.health import Health
 from runtime.http import listen, serve_http
 from runtime.process import Role, drained, run_until
@@ -30,7 +24,11 @@ def pod_name(role: str) -> str:
 
 def api_role(settings: Settings) -> Role:
     async def role(health: Health, stopping: asyncio.Event) -> None:
-        from control.api.app import build_app  # only this process needs the API's tables and validators
+        from control.api.app import build_app
+        from control.identity.directory import Directory
+        from control.identity.keys import Keys
+        from control.identity.tokens import Tokens
+        from control.top import open_top
 
         listener = listen(settings.api.host, settings.api.port, shared=settings.api.workers > 1)
         async with open_top(settings, pod_name("api"), cell_buses=True) as top:
@@ -45,6 +43,11 @@ def api_role(settings: Settings) -> Role:
 
 def scheduler_role(settings: Settings) -> Role:
     async def role(health: Health, stopping: asyncio.Event) -> None:
+        from bus.service import Service
+        from control.scheduler.feed import Feed
+        from control.scheduler.service import Scheduler
+        from control.top import open_top
+
         async with open_top(settings, pod_name("scheduler"), cell_buses=False) as top:
             feed = Feed(top)
             service = Service(top.bus, "scheduler", "0.1.0", "chooses and claims hosts")
@@ -64,6 +67,10 @@ def scheduler_role(settings: Settings) -> Role:
 
 def super_conductor_role(settings: Settings) -> Role:
     async def role(health: Health, stopping: asyncio.Event) -> None:
+        from control.conductor.top.conductor import SuperConductor
+        from control.identity.keys import Keys
+        from control.top import open_top
+
         pod = pod_name("super")
         async with open_top(settings, pod, cell_buses=True) as top:
             keys = Keys(top.store, top.key)
@@ -78,6 +85,8 @@ def super_conductor_role(settings: Settings) -> Role:
 
 def conductor_role(settings: Settings) -> Role:
     async def role(health: Health, stopping: asyncio.Event) -> None:
+        from control.conductor.cell.conductor import run_conductor
+
         await run_conductor(settings, pod_name(f"conductor-{settings.cell.name}"), health, stopping)
 
     return role

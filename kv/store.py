@@ -69,6 +69,12 @@ class Store:
         answer = await self.etcd.range(request)
         return [self.stored(span.cls, kv) for kv in answer.kvs], answer.header.revision
 
+    async def paths(self, span: Span[R]) -> list[str]:
+        """Only the keys, without the store's prefix."""
+        request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), keys_only=True)
+        answer = await self.etcd.range(request)
+        return [kv.key.decode()[len(self.prefix) :] for kv in answer.kvs]
+
     async def count(self, span: Span[R]) -> int:
         request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), count_only=True)
         return int((await self.etcd.range(request)).count)

@@ -1,0 +1,125 @@
+"""Hosts as the top sees them: its own mapping, what their cells say, what is claimed on them."""
+
+import asyncio
+from typing import Final
+
+import structlog
+from attrs import evolve, field, frozen
+
+from control.servers.commits import commit_settled, retried
+from control.top import Top
+from kv.keys import Cell, Global
+from kv.txn import Txn
+from schemas.errors import NotFound, StoreUnavailable
+from schemas.host import Host, HostMapping, Service
+
+log = structlog.get_logger()
+
+CELL_SECONDS: Final = 2.0
+BINARY: Final = "nova-compute"
+
+
+@frozen
+class HostView:
+    """`host` and `service` are None when the cell did not answer (`cell_down`) or does not know it."""
+
+    mapping: HostMapping
+    host: Host | None = None
+    service: Service | None = None
+    alive: bool = False
+    cell_down: bool = False
+    usages: dict[str, int] = field(factory=dict)
+    """resource class -> amount claimed"""
+    instances: int = 0
+
+
+@frozen
+class _CellHosts:
+    hosts: dict[str, Host]
+    services: dict[str, Service]
+    alive: frozenset[str]
+    instances: dict[str, int]
+
+
+async def list_hosts(top: Top) -> list[HostView]:
+    """Every mapped host, by name; a cell that does not answer within its deadline is shown as down."""
+    mappings = [s.value for s in await top.store.range(Global.HOSTS.under())]
+    names = sorted({m.cell for m in mappings})
+    cells = dict(zip(names, await asyncio.gather(*(_cell(top, n) for n in names)), strict=True))
+    usages = await top.store.read_all([Global.USAGES(m.uuid) for m in mappings])
+    views = []
+    for mapping, used in zip(mappings, usages, strict=True):
+        seen = cells[mapping.cell]
+        view = HostView(mapping, cell_down=seen is None, usages=used.value.used if used else {})
+        if seen is not None:
+            name = mapping.host
+            view = evolve(
+                view,
+                host=seen.hosts.get(name),
+                service=seen.services.get(name),
+                alive=name in seen.alive,
+                instances=seen.instances.get(name, 0),
+            )
+        views.append(view)
+    return sorted(views, key=lambda v: v.mapping.host)
+
+
+async def set_host(
+    top: Top,
+    host: str,
+    *,
+    disabled: bool | None = None,
+    reason: str | None = None,
+    forced_down: bool | None = None,
+) -> HostView:
+    """Changes the mapping that every claim compares: once this returns, no new server lands on a disabled host.
+    Raises NotFound."""
+
+    async def once() -> HostMapping:
+        stored = await top.store.get(Global.HOSTS(host))
+        if stored is None:
+            raise NotFound(f"Compute host {host} could not be found.")
+        after = stored.value
+        if disabled is not None:
+            after = evolve(after, disabled=disabled, disabled_reason=reason if disabled else None)
+        if forced_down is not None:
+            after = evolve(after, forced_down=forced_down)
+
+        async def applied() -> bool:
+            current = await top.store.get(Global.HOSTS(host))
+            return current is not None and current.value == after
+
+        await commit_settled(top.store, Txn("set host").replace(stored, after), stored, applied)
+        return after
+
+    mapping = await retried(once)
+    return next((v for v in await list_hosts(top) if v.mapping.host == host), HostView(mapping))
+
+
+async def _cell(top: Top, name: str) -> _CellHosts | None:
+    try:
+        store = top.cells.store(name)
+        async with asyncio.timeout(CELL_SECONDS):
+            hosts, services, alive, lines = await asyncio.gather(
+                store.range(Cell.HOSTS.under()),
+                store.range(Cell.SERVICES.under(BINARY, "")),
+                store.range(Cell.ALIVE.under()),
+                store.paths(Cell.BY_HOST.under()),
+            )
+    except (StoreUnavailable, TimeoutError, NotFound) as error:
+        log.warning("cell down", cell=name, reason=repr(error))
+        return None
+    counts: dict[str, int] = {}
+    for path in lines:
+        host = path.split("/")[1]
+        counts[host] = counts.get(host, 0) + 1
+    return _CellHosts(
+        {s.value.host: s.value for s in hosts},
+        {s.value.host: s.value for s in services},
+        frozenset(_last(s.key.path) for s in alive),
+        counts,
+    )
+
+
+def _last(path: str) -> str:
+    return path.rsplit("/", 1)[1]
