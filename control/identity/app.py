@@ -6,6 +6,8 @@ from typing import Any, Final
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -98,7 +100,8 @@ def identity_app(top: Top, tokens: Tokens) -> Starlette:
             Route("/v3/auth/tokens", log_in, methods=["POST"]),
             *(route(operation, desk) for operation in OPERATIONS),
         ],
-        exception_handlers={KilonovaError: refused, HTTPException: refused, Exception: refused},
+        exception_handlers={KilonovaError: refused, HTTPException: refused},
+        middleware=[Middleware(ExceptionMiddleware, handlers={Exception: refused})],  # answers where Starlette raises
     )
 
 

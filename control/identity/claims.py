@@ -53,9 +53,11 @@ def seal(claims: Claims, key: Fernet) -> str:
 
 def unseal(token: str, keys: Iterable[Fernet]) -> Claims | None:
     """None when none of the keys sealed it, whatever it is."""
+    if not token.isascii():
+        return None
     padded = token + "=" * (-len(token) % 4)
     for key in keys:
-        with contextlib.suppress(InvalidToken, UnicodeEncodeError):
+        with contextlib.suppress(InvalidToken):
             return _claims(key.decrypt(padded))
     return None
 
