@@ -12,3 +12,6 @@ WRITES = Counter("kilonova_store_key_writes", "Keys written or deleted, by purpo
 TRANSACTIONS = Counter(
     "kilonova_store_transactions", "Writing transactions by purpose and outcome", ["purpose", "outcome"]
 )
+GROUP_SIZE = Histogram(
+    "kilonova_store_group_size", "Transactions that went to etcd as one", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, overload
 from aetcd import rpc
 
 from kv.client import Etcd
+from kv.groups import group_commit_of
 from kv.keys import Key, Span
 from kv.metrics import TRANSACTIONS, WRITES
 from kv.txn import Stored, Txn
@@ -27,6 +28,7 @@ class Store:
     def __init__(self, etcd: Etcd, prefix: str) -> None:
         self.etcd = etcd
         self.prefix = prefix
+        self._groups = group_commit_of(etcd)
 
     async def get(self, key: Key[R]) -> Stored[R] | None:
         """Linearizable."""
@@ -93,17 +95,17 @@ class Store:
             for w in txn.writes.values()
         ]
         try:
-            answer = await self.etcd.txn(rpc.TxnRequest(compare=compares, success=ops), writes=True)
+            succeeded, revision = await self._groups.commit(compares, ops)
         except UnknownOutcome:
             TRANSACTIONS.labels(txn.purpose, "unknown").inc()
             raise
-        if not answer.succeeded:
+        if not succeeded:
             TRANSACTIONS.labels(txn.purpose, "lost").inc()
             raise CompareFailed(f"{txn.purpose}: what it was decided on has changed")
         TRANSACTIONS.labels(txn.purpose, "done").inc()
         WRITES.labels(txn.purpose).inc(len(ops))
-        txn.revision = int(answer.header.revision)
-        return txn.revision
+        txn.revision = revision
+        return revision
 
     def _full(self, path: str) -> bytes:
         return (self.prefix + path).encode()

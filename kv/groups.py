@@ -1,0 +1,170 @@
+"""Group commit: transactions that are waiting at the same time go to etcd as one, each nested in it.
+
+Each nested transaction succeeds or fails by its own compares. etcd evaluates all of them on the state before the group,
+so members must not write what another one writes or compares; what conflicts with a group under way waits for it. At
+most two groups are under way; nothing waits when nothing is under way. A failed call reaches every member as an unknown
+outcome.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import grpc
+from aetcd import rpc
+from attrs import define, field
+
+from kv.metrics import GROUP_SIZE
+
+MAX_BYTES: Final = 1 << 20
+MAX_OPERATIONS: Final = 128
+"""etcd counts the members plus the largest member"""
+MAX_GROUPS: Final = 2
+
+Send = Callable[[rpc.TxnRequest], Awaitable[rpc.TxnResponse]]
+
+
+@define(eq=False)
+class _Member:
+    request: rpc.TxnRequest
+    writes: frozenset[bytes]
+    compares: frozenset[bytes]
+    bytes: int
+    width: int
+    """operations as etcd counts them"""
+    answer: asyncio.Future[tuple[bool, int]] = field(factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@define(eq=False)
+class _Group:
+    members: list[_Member] = field(factory=list)
+    writes: set[bytes] = field(factory=set)
+    compares: set[bytes] = field(factory=set)
+    bytes: int = 0
+    width: int = 0
+
+    def conflicts(self, member: _Member) -> bool:
+        return not (
+            self.writes.isdisjoint(member.writes)
+            and self.writes.isdisjoint(member.compares)
+            and self.compares.isdisjoint(member.writes)
+        )
+
+    def full_with(self, member: _Member) -> bool:
+        operations = len(self.members) + 1 + max(self.width, member.width)
+        return bool(self.members) and (operations > MAX_OPERATIONS or self.bytes + member.bytes > MAX_BYTES)
+
+    def add(self, member: _Member) -> None:
+        self.members.append(member)
+        self.writes |= member.writes
+        self.compares |= member.compares
+        self.bytes += member.bytes
+        self.width = max(self.width, member.width)
+
+
+class GroupCommit:
+    """One a cluster: stores that share an etcd share it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._waiting: list[_Member] = []
+        self._under_way: dict[asyncio.Task[None], _Group] = {}
+        self._scheduled = False
+
+    async def commit(self, compares: list[Any], operations: list[Any]) -> tuple[bool, int]:
+        """Whether the compares held and the operations were applied, and the revision. Raises what the call raises."""
+        request = rpc.TxnRequest(compare=compares, success=operations)
+        member = _Member(
+            request,
+            writes=frozenset(_written(o) for o in operations),
+            compares=frozenset(c.key for c in compares),
+            bytes=request.ByteSize(),
+            width=max(len(compares), len(operations)),
+        )
+        self._waiting.append(member)
+        if not self._scheduled and len(self._under_way) < MAX_GROUPS:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+        return await member.answer
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        while self._waiting and len(self._under_way) < MAX_GROUPS:
+            group = self._next_group()
+            if not group.members:
+                return  # all that waits conflicts with what is under way
+            task = asyncio.create_task(self._run(group), name="group commit")
+            self._under_way[task] = group
+            task.add_done_callback(self._ended)
+
+    def _next_group(self) -> _Group:
+        group, left = _Group(), []
+        for member in self._waiting:
+            if member.answer.cancelled():
+                continue
+            blocked = group.full_with(member) or group.conflicts(member)
+            if blocked or any(other.conflicts(member) for other in self._under_way.values()):
+                left.append(member)
+            else:
+                group.add(member)
+        self._waiting = left
+        return group
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        self._flush()
+
+    async def _run(self, group: _Group) -> None:
+        GROUP_SIZE.observe(len(group.members))
+        try:
+            if len(group.members) == 1:
+                await self._alone(group.members[0])
+                return
+            nested = [rpc.RequestOp(request_txn=member.request) for member in group.members]
+            answer = await self._send(rpc.TxnRequest(success=nested))
+            for member, response in zip(group.members, answer.responses, strict=True):
+                _resolve(member, response.response_txn.succeeded, answer.header.revision)
+        except Exception as error:
+            if len(group.members) > 1 and _was_refused(error):
+                for member in group.members:  # nothing was applied: one of them is invalid, let each answer for itself
+                    await self._alone(member)
+                return
+            for member in group.members:
+                if not member.answer.done():
+                    member.answer.set_exception(error)
+
+    async def _alone(self, member: _Member) -> None:
+        try:
+            answer = await self._send(member.request)
+            _resolve(member, answer.succeeded, answer.header.revision)
+        except Exception as error:
+            if not member.answer.done():
+                member.answer.set_exception(error)
+
+
+def _resolve(member: _Member, succeeded: bool, revision: int) -> None:
+    if not member.answer.done():
+        member.answer.set_result((succeeded, int(revision)))
+
+
+def _written(operation: Any) -> bytes:
+    key: bytes = operation.request_put.key or operation.request_delete_range.key
+    return key
+
+
+def _was_refused(error: Exception) -> bool:
+    """etcd found the request invalid before it did anything."""
+    cause = error.__cause__
+    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+_groups: Final[WeakKeyDictionary[Any, GroupCommit]] = WeakKeyDictionary()
+
+
+def group_commit_of(backend: Any) -> GroupCommit:
+    """The one of this etcd connection."""
+    found = _groups.get(backend)
+    if found is None:
+        found = _groups[backend] = GroupCommit(lambda request: backend.txn(request, writes=True))
+    return found
