@@ -1,23 +1,21 @@
 """Accepts servers: a global transaction writes all that the 202 promises, up to 20 servers at once."""
 
-import asyncio
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from attrs import evolve
 
-from control.servers.commits import commit_settled, retried
+from control.servers.admission import MAX_SERVERS, Admission, Applicants
 from control.servers.draft import ServerDraft, instances_of
-from control.servers.quota import charge_of, charged, check_quota, headroom, limits_of
+from control.servers.quota import charge_of, limits_of
 from control.top import Top
 from kv.keys import Global
-from kv.txn import Stored, Txn
+from kv.txn import Txn
 from schemas.context import REQUEST_ID
 from schemas.identity import Identity
 from schemas.messages import Wake
 from schemas.operation import Line, Operation
-from schemas.quota import QuotaUsage
 from schemas.server import (
     BuildRequest,
     Charge,
@@ -32,14 +30,8 @@ from schemas.subjects import top_wake
 
 __all__ = ["ServerDraft", "create_servers"]
 
-BATCH = 20
-"""servers a transaction: six writes each, and etcd takes 128"""
-
-_project_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-"""Creations of one project in this process take turns at its quota record instead of losing races for it."""
-
-_last_usage: dict[str, Stored[QuotaUsage]] = {}
-"""The quota records as this process left them: a guess that the commit compares."""
+_doors: WeakKeyDictionary[Top, dict[str, Admission]] = WeakKeyDictionary()
+"""by project; they hold no truth, only who waits"""
 
 
 async def create_servers(top: Top, identity: Identity, draft: ServerDraft) -> tuple[str, list[Instance]]:
@@ -53,11 +45,19 @@ async def create_servers(top: Top, identity: Identity, draft: ServerDraft) -> tu
         for i, s in enumerate(instances_of(draft, identity, uuids, reservation, now))
     ]
     limits = await limits_of(top.store, identity.project)
+    charge = charge_of(draft.flavor.copy_for_server())
+    door = _door(top, identity.project)
+    request_id = REQUEST_ID.get()  # the door's transactions run in another request's context
+
+    def write(txn: Txn, server: Instance) -> None:
+        add_server(txn, draft, server, charge, request_id)
+
     accepted: list[Instance] = []
     while len(accepted) < len(servers):
-        batch = servers[len(accepted) : len(accepted) + BATCH]
+        batch = servers[len(accepted) : len(accepted) + MAX_SERVERS]
         needed = max(0, draft.min_count - len(accepted))
-        taken = await _accept(top, identity, draft, batch, limits, needed)
+        size = len(draft.user_data or "") * len(batch)
+        taken = await door.admit(Applicants(batch, charge, limits, needed, write, size))
         accepted += batch[:taken]
         if taken < len(batch):
             break
@@ -66,45 +66,14 @@ async def create_servers(top: Top, identity: Identity, draft: ServerDraft) -> tu
     return reservation, accepted
 
 
-async def _accept(
-    top: Top, identity: Identity, draft: ServerDraft, servers: list[Instance], limits: dict[str, int], needed: int
-) -> int:
-    """Accepts as many of these as the quota allows, in one transaction; fewer than `needed` raise QuotaExceeded.
-    `needed` may be more than are given here: it counts those of later batches too."""
-    key = Global.QUOTA_USAGE(identity.project)
-    charge = charge_of(servers[0].flavor)
-
-    async def once() -> int:
-        stored = _last_usage.pop(identity.project, None) or await top.store.get(key)
-        usage = stored.value if stored else QuotaUsage()
-        if needed:
-            check_quota(usage, charge, limits, needed)
-        taken = min(len(servers), headroom(usage, charge, limits))
-        if not taken:
-            return 0
-        txn = Txn("accept server")
-        for server in servers[:taken]:
-            add_server(txn, draft, server, charge)
-        spent = charged(usage, charge, taken)
-        if stored:
-            txn.replace(stored, spent)
-        else:
-            txn.create(key, spent)
-        pivot = stored or Stored(key, usage, 0, 0)
-        await commit_settled(top.store, txn, pivot, lambda: _is_mapped(top, servers[0].uuid))
-        if txn.revision:
-            _last_usage[identity.project] = Stored(key, spent, txn.revision, pivot.create_revision)
-        return taken
-
-    async with _project_turns[identity.project]:
-        return await retried(once)
+def _door(top: Top, project: str) -> Admission:
+    doors = _doors.setdefault(top, {})
+    if project not in doors:
+        doors[project] = Admission(top, project)
+    return doors[project]
 
 
-async def _is_mapped(top: Top, uuid: str) -> bool:
-    return await top.store.get(Global.INSTANCES(uuid)) is not None
-
-
-def add_server(txn: Txn, draft: ServerDraft, server: Instance, charge: Charge) -> None:
+def add_server(txn: Txn, draft: ServerDraft, server: Instance, charge: Charge, request_id: str) -> None:
     """All records of a new server but its project's usage."""
     uuid, project = server.uuid, server.project
     when = time_key(server.created_us, uuid)
@@ -115,7 +84,7 @@ def add_server(txn: Txn, draft: ServerDraft, server: Instance, charge: Charge) -
         step="schedule",
         started=server.created,
         deadline=server.created + timedelta(hours=1),
-        request_id=REQUEST_ID.get(),
+        request_id=request_id,
         user=server.user,
         project=project,
         created_us=server.created_us,
