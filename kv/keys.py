@@ -8,7 +8,7 @@ from attrs import frozen
 from schemas.flavor import Flavor, KeyPair
 from schemas.host import Alive, CellMapping, Host, HostMapping, Service
 from schemas.identity import Assignment, NameIndex, Project, Region, RevokedToken, Role, SigningKey, User
-from schemas.image import Image
+from schemas.image import Blob, Image, Waste
 from schemas.operation import Action, Deleted, Operation, Outbox
 from schemas.placement import Allocation, Provider, Usages
 from schemas.quota import QuotaLimits, QuotaUsage
@@ -106,6 +106,8 @@ class Global:
     REGIONS = Family("regions/{id}", Region)
     REVOKED_TOKENS = Family("revoked-tokens/{audit}", RevokedToken)
     IMAGES = Family("images/{id}", Image)
+    BLOBS = Family("blobs/{digest}", Blob)
+    WASTE = Family("waste/{object}", Waste)
 
 
 class Cell:

@@ -7,6 +7,15 @@ from attrs import field, frozen
 from schemas.codec import record
 
 
+@frozen
+class Member:
+    """A project that a shared image was offered to. `status`: pending, accepted, rejected."""
+
+    status: str
+    created: datetime
+    updated: datetime
+
+
 @record(1)
 @frozen
 class Image:
@@ -33,3 +42,30 @@ class Image:
     """SHA-512"""
     tags: tuple[str, ...] = ()
     properties: dict[str, str] = field(factory=dict)
+    hidden: bool = False
+    members: dict[str, Member] = field(factory=dict)
+    upload: str | None = None
+    """the object that is being filled, while `saving`"""
+
+
+@record(1)
+@frozen
+class Blob:
+    """Verified bytes in the object store, shared by all images of one digest. `digest` is `sha256:<hex>`."""
+
+    digest: str
+    object: str
+    size: int
+    images: frozenset[str]
+
+
+@record(1)
+@frozen
+class Waste:
+    """An object that no blob names: being filled for `image` until then, or to be deleted. Once it is condemned,
+    nobody may adopt it."""
+
+    object: str
+    image: str
+    until: datetime
+    condemned: bool = False

@@ -1,0 +1,213 @@
+"""Large objects in JetStream, in the object store's own format: chunks on one subject each, then a message about them.
+
+Names are unique for ever and written once, so an object's chunks bear its name, and whoever knows the name can remove
+it, also when its writer died half-way. Memory is bounded by a few chunks, whatever the object's size.
+"""
+
+import asyncio
+import base64
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, Final
+
+import nats.errors
+import orjson
+from attrs import frozen
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+from bus.client import Bus
+from schemas.errors import BusUnavailable, KilonovaError, NotFound
+
+CHUNK: Final = 256 << 10
+"""bytes; well under NATS's default limit of a message, 1 MiB"""
+UNCONFIRMED: Final = 16
+"""chunks that may be on their way to the disk at once"""
+BATCH: Final = 16
+"""chunks that are asked for at once"""
+ANSWER_SECONDS: Final = 10.0
+ATTEMPTS: Final = 5
+"""times in a row that reading goes on after nothing came"""
+
+
+class ObjectDamaged(KilonovaError):
+    """The store holds other bytes than were put there."""
+
+
+@frozen
+class ObjectInfo:
+    name: str
+    size: int
+    chunks: int
+    digest: str
+    """hex of SHA-256"""
+
+
+class Objects:
+    """One bucket. It is made with the first object."""
+
+    def __init__(self, bus: Bus, bucket: str, replicas: int = 1) -> None:
+        self._bus = bus
+        self._bucket = bucket
+        self._replicas = replicas
+        self._stream = f"OBJ_{bucket}"
+        self._js: JetStreamContext = bus.client.jetstream(timeout=ANSWER_SECONDS)
+        self._made = False
+
+    async def put(self, name: str, source: BinaryIO) -> ObjectInfo:
+        """From where `source` stands to its end. A name is used once: after a failure `delete` it and take another."""
+        with self._explained():
+            await self._make()
+            digest, size, chunks = await self._put_chunks(self._chunks(name), source)
+            info = ObjectInfo(name, size, chunks, digest.hex())
+            headers = {"Nats-Rollup": "sub"}
+            await self._js.publish(self._about(name), self._meta(info, digest), stream=self._stream, headers=headers)
+        return info
+
+    async def info(self, name: str) -> ObjectInfo | None:
+        """None when there is no such object, or not all of it."""
+        with self._explained():
+            try:
+                message = await self._js.get_last_msg(self._stream, self._about(name))
+            except NotFoundError:
+                return None
+        meta = orjson.loads(message.data)
+        digest = base64.urlsafe_b64decode(meta["digest"].removeprefix("SHA-256="))
+        return ObjectInfo(name, meta["size"], meta["chunks"], digest.hex())
+
+    async def get(self, name: str) -> AsyncIterator[bytes]:
+        """The object's bytes, chunk by chunk. Raises NotFound at once, ObjectDamaged when chunks are missing; whether
+        the bytes are the right ones is for the reader to check."""
+        info = await self.info(name)
+        if info is None:
+            raise NotFound(f"the object store has no {name}")
+        left, after, silent = info.chunks, 0, 0
+        while left:
+            with self._explained():
+                subscription = await self._pull(name, after)
+            try:
+                async for message in self._messages(subscription, left):
+                    left, after, silent = left - 1, message.metadata.sequence.stream, 0
+                    yield message.data
+            finally:
+                await self._forget(subscription)
+            silent += 1
+            if left and silent >= ATTEMPTS:
+                raise ObjectDamaged(f"{left} of {info.chunks} chunks of {name} are missing in the object store")
+
+    async def delete(self, name: str) -> None:
+        """Again is fine, and so is an object that was never finished."""
+        with self._explained():
+            for subject in (self._about(name), self._chunks(name)):
+                try:
+                    await self._js.purge_stream(self._stream, subject=subject)
+                except NotFoundError:
+                    return
+
+    async def _make(self) -> None:
+        if self._made:
+            return
+        try:
+            await self._js.stream_info(self._stream)
+        except NotFoundError:
+            await self._js.add_stream(
+                StreamConfig(
+                    name=self._stream,
+                    subjects=[f"$O.{self._bucket}.C.>", f"$O.{self._bucket}.M.>"],
+                    storage=StorageType.FILE,
+                    num_replicas=self._replicas,
+                    discard=DiscardPolicy.NEW,
+                    allow_rollup_hdrs=True,
+                    allow_direct=True,
+                )
+            )
+        self._made = True
+
+    async def _put_chunks(self, subject: str, source: BinaryIO) -> tuple[bytes, int, int]:
+        """Digest, bytes and number of the chunks; all are confirmed."""
+        digest, size, chunks = hashlib.sha256(), 0, 0
+        pending: deque[asyncio.Future[Any]] = deque()
+        try:
+            while data := await asyncio.to_thread(_read, source, digest):
+                if len(pending) >= UNCONFIRMED:
+                    await asyncio.wait_for(pending.popleft(), ANSWER_SECONDS)
+                pending.append(await self._js.publish_async(subject, data, stream=self._stream))
+                size, chunks = size + len(data), chunks + 1
+            while pending:
+                await asyncio.wait_for(pending.popleft(), ANSWER_SECONDS)
+        finally:
+            for future in pending:
+                future.cancel()
+        return digest.digest(), size, chunks
+
+    async def _pull(self, name: str, after: int) -> Any:
+        """A subscription to the chunks that follow the stream's sequence number `after`."""
+        start = {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": after + 1} if after else {}
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, inactive_threshold=60, mem_storage=True, **start)
+        return await self._js.pull_subscribe(self._chunks(name), stream=self._stream, config=config)
+
+    async def _messages(self, subscription: Any, left: int) -> AsyncIterator[Any]:
+        """In order and without a gap; ends where one is, or when nothing comes."""
+        expected = 1
+        while left:
+            with self._explained():
+                try:
+                    batch = await subscription.fetch(min(BATCH, left), timeout=ANSWER_SECONDS)
+                except nats.errors.TimeoutError:
+                    return
+            for message in batch:
+                if message.metadata.sequence.consumer != expected:
+                    return
+                yield message
+                expected, left = expected + 1, left - 1
+
+    async def _forget(self, subscription: Any) -> None:
+        """Its consumer would end by itself, a minute later."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._js.delete_consumer(self._stream, subscription._consumer)
+                await subscription.unsubscribe()
+        except (nats.errors.Error, TimeoutError, OSError):
+            return
+
+    def _chunks(self, name: str) -> str:
+        return f"$O.{self._bucket}.C.{name}"
+
+    def _about(self, name: str) -> str:
+        return f"$O.{self._bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+
+    def _meta(self, info: ObjectInfo, digest: bytes) -> bytes:
+        return orjson.dumps(
+            {
+                "name": info.name,
+                "options": {"max_chunk_size": CHUNK},
+                "bucket": self._bucket,
+                "nuid": info.name,
+                "size": info.size,
+                "chunks": info.chunks,
+                "mtime": datetime.now(UTC).isoformat(),
+                "digest": f"SHA-256={base64.urlsafe_b64encode(digest).decode()}",
+            }
+        )
+
+    @contextmanager
+    def _explained(self) -> Generator[None, None, None]:
+        """Errors of NATS as ours."""
+        if not self._bus.connected:
+            raise BusUnavailable("the object store cannot be reached: NATS is not connected")
+        try:
+            yield
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise BusUnavailable(
+                f"the object store does not answer: {error!r}; is JetStream enabled and its disk not full?"
+            ) from error
+
+
+def _read(source: BinaryIO, digest: "hashlib._Hash") -> bytes:
+    data = source.read(CHUNK)
+    digest.update(data)
+    return data
