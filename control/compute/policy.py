@@ -7,7 +7,7 @@ from typing import Final, Literal
 from oslo_config import cfg
 from oslo_policy import policy
 
-from schemas.errors import BadRequest, Forbidden
+from schemas.errors import BadRequest, Forbidden, KilonovaError
 from schemas.identity import Identity
 
 PREFIX: Final = "os_compute_api:"
@@ -61,6 +61,10 @@ REMEMBERED_SECONDS: Final = 5.0
 """An edited policy file takes effect within this time."""
 
 
+class BadPolicyError(KilonovaError):
+    """The policy file cannot be used."""
+
+
 class Policy:
     """Verdicts are remembered by what they depend on in Nova's vocabulary of rules: rule, roles, whether the project
     and the user are the asker's own; a file may also name users and projects, so those count too when there is one."""
@@ -68,15 +72,22 @@ class Policy:
     def __init__(self, rules: dict[str, Role], file: str = "") -> None:
         conf = cfg.ConfigOpts()
         conf([], default_config_files=[], default_config_dirs=[])
-        self._custom = bool(file) and Path(file).is_file()
-        self._enforcer = policy.Enforcer(conf, policy_file=file or None, use_conf=self._custom)
+        if file and not Path(file).is_file():
+            raise BadPolicyError(f"no policy file at {file}: correct api.policy_file or leave it empty")
+        self._custom = bool(file)
+        self._enforcer = policy.Enforcer(conf, policy_file=str(Path(file).resolve()) if file else None)
+        conf.set_override("policy_dirs", [], group="oslo_policy")
         self._enforcer.suppress_default_change_warnings = True
         self._enforcer.suppress_deprecation_warnings = True
         self._enforcer.register_defaults(
             [policy.RuleDefault(name, check) for name, check in _BASE.items()]
             + [policy.RuleDefault(PREFIX + name, CHECKS[role]) for name, role in (rules | FURTHER).items()]
         )
-        self._enforcer.load_rules()
+        if self._custom:
+            self._enforcer.load_rules()
+        else:  # without a file nothing is looked for on disk
+            defaults = self._enforcer.registered_rules.items()
+            self._enforcer.set_rules({name: rule.check for name, rule in defaults}, use_conf=False)
         self._verdicts: dict[tuple[object, ...], bool] = {}
         self._forget_at = 0.0
 

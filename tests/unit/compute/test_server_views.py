@@ -1,0 +1,164 @@
+"""What a server looks like by microversion and to whom."""
+
+from datetime import UTC, datetime
+from hashlib import sha224
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from control.compute.urls import Urls
+from control.compute.views import servers as views
+from control.compute.views.servers import Look, Viewer
+from control.compute.views.status import status_of
+from schemas.guest import Address, KeyPairData
+from schemas.server import Fault, FlavorCopy, ImageRef, Instance
+
+URLS = Urls("http://api:8774/compute")
+AT = datetime(2026, 1, 2, 3, 4, 5, 678, UTC)
+SERVER = Instance(
+    uuid="5f2a2b1e-0000-4000-8000-000000000001",
+    project="p1",
+    user="u1",
+    name="web",
+    hostname="web",
+    created=AT,
+    updated=AT,
+    flavor=FlavorCopy("1", "tiny", 1, 512, 1, extra_specs={"hw:mem": "x"}),
+    image=ImageRef("img"),
+    vm_state="active",
+    power_state=1,
+    host="h1",
+    node="h1.example",
+    instance_name="instance-5f2a2b1e",
+    launched=AT,
+    metadata={"a": "b"},
+    tags=("z", "a"),
+    description="said",
+    key=KeyPairData("mine", "ssh-ed25519 AAAA"),
+    availability_zone="nova",
+    addresses=(Address("private", "fa:16:3e:00:00:01", "192.0.2.5"),),
+    reservation="r-12345678",
+)
+
+BASE = set(
+    ["id", "name", "status", "tenant_id", "user_id", "metadata", "hostId", "image", "flavor", "created", "updated", "addresses", "accessIPv4", "accessIPv6", "links", "OS-DCF:diskConfig", "progress", "OS-EXT-AZ:availability_zone", "config_drive", "key_name", "OS-SRV-USG:launched_at", "OS-SRV-USG:terminated_at", "security_groups", "OS-EXT-STS:task_state", "OS-EXT-STS:vm_state", "OS-EXT-STS:power_state", "os-extended-volumes:volumes_attached"]
+)
+ATTRIBUTES = {f"OS-EXT-SRV-ATTR:{name}" for name in ("host", "hypervisor_hostname", "instance_name")}
+MORE_ATTRIBUTES = {
+    f"OS-EXT-SRV-ATTR:{name}"
+    for name in ["reservation_id", "launch_index", "hostname", "kernel_id", "ramdisk_id", "root_device_name", "user_data"]
+}
+
+
+def shown(version: int, *, admin: bool = False, server: Instance = SERVER, extended: bool = True) -> dict[str, Any]:
+    viewer = Viewer(version, admin, admin, True, admin)
+    look = Look(viewer, URLS, {server.uuid: "UP"}, {server.uuid: "ZGF0YQ=="})
+    return views.server(server, look, extended=extended)
+
+
+@pytest.mark.parametrize(
+    ("version", "admin", "fields"),
+    [
+        (1, False, BASE),
+        (1, True, BASE | ATTRIBUTES),
+        (3, True, BASE | ATTRIBUTES | MORE_ATTRIBUTES),
+        (3, False, BASE),
+        (9, False, BASE | {"locked"}),
+        (16, True, BASE | ATTRIBUTES | MORE_ATTRIBUTES | {"locked", "host_status"}),
+        (19, False, BASE | {"locked", "description"}),
+        (26, False, BASE | {"locked", "description", "tags"}),
+        (63, False, BASE | {"locked", "description", "tags", "trusted_image_certificates"}),
+    ],
+)
+def test_fields_by_version_and_viewer(version: int, admin: bool, fields: set[str]) -> None:
+    assert set(shown(version, admin=admin)) == fields
+
+
+def test_values() -> None:
+    body = shown(1, admin=True)
+    path = f"servers/{SERVER.uuid}"
+    assert body["links"] == [
+        {"rel": "self", "href": f"http://api:8774/compute/v2.1/{path}"},
+        {"rel": "bookmark", "href": f"http://api:8774/compute/{path}"},
+    ]
+    assert body["hostId"] == sha224(b"p1h1").hexdigest()
+    assert body["created"] == "2026-01-02T03:04:05Z"
+    assert body["OS-SRV-USG:launched_at"] == "2026-01-02T03:04:05.000678"
+    assert body["addresses"] == {
+        "private": [
+            {
+                "version": 4,
+                "addr": "192.0.2.5",
+                "OS-EXT-IPS:type": "fixed",
+                "OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:00:00:01",
+            }
+        ]
+    }
+    assert body["image"] == {
+        "id": "img",
+        "links": [{"rel": "bookmark", "href": "http://api:8774/compute/images/img"}],
+    }
+    assert body["OS-EXT-SRV-ATTR:hypervisor_hostname"] == "h1.example"
+
+
+def test_a_flavor_is_a_link_up_to_2_46_and_embedded_after() -> None:
+    assert shown(46)["flavor"]["id"] == "1"
+    assert shown(47)["flavor"] == {
+        "vcpus": 1,
+        "ram": 512,
+        "disk": 1,
+        "ephemeral": 0,
+        "swap": 0,
+        "original_name": "tiny",
+        "extra_specs": {"hw:mem": "x"},
+    }
+
+
+def test_tags_are_sorted() -> None:
+    assert shown(26)["tags"] == ["a", "z"]
+
+
+def test_a_server_without_host_image_or_key() -> None:
+    body = shown(1, server=evolve(SERVER, host=None, image=None, key=None))
+    assert (body["hostId"], body["image"], body["key_name"]) == ("", "", None)
+
+
+def test_a_fault_shows_only_in_error_and_its_details_only_to_admins() -> None:
+    fault = Fault(500, "No valid host was found.", AT, "trace")
+    broken = evolve(SERVER, vm_state="error", fault=fault)
+    assert shown(1, server=broken)["fault"] == {
+        "code": 500,
+        "created": "2026-01-02T03:04:05Z",
+        "message": "No valid host was found.",
+    }
+    assert shown(1, server=broken, admin=True)["fault"]["details"] == "trace"
+    assert "fault" not in shown(1, server=evolve(SERVER, fault=fault))
+    assert "progress" not in shown(1, server=broken)
+
+
+def test_put_shows_less_than_get() -> None:
+    put = shown(26, extended=False)
+    assert "OS-EXT-STS:vm_state" not in put
+    assert {"locked", "description", "tags", "OS-DCF:diskConfig"} <= set(put)
+
+
+@pytest.mark.parametrize(
+    ("vm_state", "task_state", "status"),
+    [
+        ("active", None, "ACTIVE"),
+        ("active", "rebooting", "REBOOT"),
+        ("active", "reboot_started_hard", "HARD_REBOOT"),
+        ("active", "powering-off", "ACTIVE"),
+        ("stopped", None, "SHUTOFF"),
+        ("stopped", "rebuild_spawning", "REBUILD"),
+        ("building", "spawning", "BUILD"),
+        ("resized", "resize_reverting", "REVERT_RESIZE"),
+        ("resized", "resize_confirming", "VERIFY_RESIZE"),
+        ("soft-delete", None, "SOFT_DELETED"),
+        ("error", None, "ERROR"),
+        ("unknown", None, "UNKNOWN"),
+    ],
+)
+def test_status(vm_state: str, task_state: str | None, status: str) -> None:
+    assert status_of(vm_state, task_state) == status
