@@ -15,11 +15,10 @@ from attrs import evolve
 
 from control.conductor.cell.commit import finished_action
 from control.conductor.top.fences import CellFences
+from control.conductor.top.obituaries import add_release
 from control.images.grants import Grants
-from control.placement.resources import with_claim
 from control.servers.deletion import deletion
 from control.servers.find import instance_key
-from control.servers.quota import charged
 from control.top import Top
 from kv.keys import Cell, Global
 from kv.shards import Shards
@@ -239,7 +238,7 @@ class Builds:
         txn = Txn("cancel").remove(operation).remove(request).remove(mapping)
         txn.delete(Global.PROJECT_SERVERS(op.project, when)).delete(Global.ALL_SERVERS(when))
         txn.delete(Global.SPECS(server))
-        await release(self._top.store, txn, mapping.value)
+        await add_release(self._top, txn, [mapping.value], refund=True)
         await self._commit(shard, txn)
 
     async def _delete_in_cell(self, shard: int, operation: Stored[Operation]) -> None:
@@ -298,16 +297,3 @@ class Builds:
 
     async def _commit(self, shard: int, txn: Txn) -> int:
         return await self._top.store.commit(self.shards.guard(txn, shard))
-
-
-async def release(store: Store, txn: Txn, mapping: InstanceMapping, *, refund: bool = True) -> None:
-    """Adds what frees a server's claim and (with `refund`) its project's charge."""
-    allocation, usage = await store.read(Global.ALLOCATIONS(mapping.uuid), Global.QUOTA_USAGE(mapping.project))
-    if allocation is not None:
-        txn.remove(allocation)
-        for provider, amounts in allocation.value.resources.items():
-            usages = await store.get(Global.USAGES(provider))
-            if usages is not None:
-                txn.replace(usages, with_claim(usages.value, amounts, -1))
-    if refund and usage is not None:
-        txn.replace(usage, charged(usage.value, mapping.charge, -1))

@@ -7,6 +7,7 @@ from control.conductor.engine import Engine
 from control.conductor.top.builds import Builds
 from control.conductor.top.fences import CellFences
 from control.conductor.top.hosts import HostSync
+from control.conductor.top.obituaries import Obituaries
 from control.conductor.top.outboxes import Outboxes
 from control.identity.keys import Keys
 from control.images.grants import Grants
@@ -34,6 +35,8 @@ class SuperConductor:
         fences = CellFences(self._shards)
         self._engine.shards = self._builds.shards = self._hosts.shards = self._outboxes.shards = self._shards
         self._builds.fences = self._outboxes.fences = fences
+        self._outboxes.obituaries = Obituaries(top)
+        self._outboxes.obituaries.shards = self._shards
 
     async def run(self, health: Health, stopping: asyncio.Event) -> None:
         await self._service.start()

@@ -1,22 +1,21 @@
 """What the cells tell the top: a server was deleted, a build failed. Each is applied once, then removed."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 
 import structlog
 from attrs import define, evolve
 
 from control.cells.registry import CellAccess
-from control.conductor.top.builds import release
 from control.conductor.top.fences import CellFences
+from control.conductor.top.obituaries import Obituaries, add_release
 from control.top import Top
 from kv.cache import Cache, Change
 from kv.keys import Cell, Global
 from kv.shards import Shards
 from kv.txn import Stored, Txn
 from schemas.operation import Line, Operation, Outbox
-from schemas.server import BuildRequest, InstanceMapping, ServerIndex, UserData, time_key, to_us
+from schemas.server import BuildRequest, InstanceMapping, ServerIndex, UserData, time_key
 from schemas.shards import shard_of
 
 log = structlog.get_logger()
@@ -34,13 +33,12 @@ class Outboxes:
     def __init__(self, top: Top, on_news: Callable[[str], None]) -> None:
         self.shards: Shards
         self.fences: CellFences
+        self.obituaries: Obituaries
         self._top = top
         self._on_news = on_news
         self._cells: dict[str, _Watched] = {}
         self._pending: dict[str, tuple[str, Stored[Outbox]]] = {}
         """server -> (cell, record)"""
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Refunds of one project in this process take turns at its quota record."""
 
     async def run(self) -> None:
         self._top.cells.on_join.append(self._join)
@@ -67,8 +65,8 @@ class Outboxes:
         mapping = await self._top.store.get(Global.INSTANCES(server))
         if mapping and mapping.value.cell == cell and mapping.value.attempt == record.value.attempt:
             if record.value.kind == "deleted":
-                async with self._turns[mapping.value.project]:
-                    await self._forget(shard, mapping)
+                await self.obituaries.forget(mapping)
+                log.info("server forgotten")
             else:
                 await self._take_back(shard, cell, record.value, mapping)
         if record.value.kind == "deleted" or not await self._still_to_clear(shard, record.value):
@@ -81,16 +79,6 @@ class Outboxes:
         """Whether the build that this record gave back has yet to clear its cell, the record included."""
         operation = await self._top.store.get(Global.OPERATIONS(shard, record.server))
         return operation is not None and operation.value.step == "clear"
-
-    async def _forget(self, shard: int, mapping: Stored[InstanceMapping]) -> None:
-        """A deleted server: mapping, lines, spec, claim and charge go together."""
-        value = mapping.value
-        when = time_key(to_us(value.created), value.uuid)
-        txn = Txn("forget server").remove(mapping).delete(Global.SPECS(value.uuid))
-        txn.delete(Global.PROJECT_SERVERS(value.project, when)).delete(Global.ALL_SERVERS(when))
-        await release(self._top.store, txn, value)
-        await self._top.store.commit(self.shards.guard(txn, shard))
-        log.info("server forgotten")
 
     async def _take_back(self, shard: int, cell: str, record: Outbox, mapping: Stored[InstanceMapping]) -> None:
         """A failed build: request and operation are there again, the claim is freed, the charge stays."""
@@ -111,7 +99,7 @@ class Outboxes:
         txn.create(Global.OPERATIONS(shard, record.server), operation)
         when = time_key(record.created_us, record.server)
         txn.put(Global.PROJECT_SERVERS(record.project, when), ServerIndex(record.project))
-        await release(self._top.store, txn, mapping.value, refund=False)
+        await add_release(self._top, txn, [mapping.value], refund=False)
         await self._top.store.commit(self.shards.guard(txn, shard))
         log.info("build taken back", host=record.host, attempt=record.attempt)
 

@@ -1,0 +1,120 @@
+"""Forgets deleted servers: mapping, lines, spec, claim and charge of each go in one transaction.
+
+Servers of one project share its usage record, so those that end together are forgotten together.
+"""
+
+import asyncio
+from typing import Final
+
+from attrs import define, field
+
+from control.placement.resources import with_claim
+from control.servers.quota import charged
+from control.top import Top
+from kv.keys import Global
+from kv.shards import Shards
+from kv.txn import Stored, Txn
+from schemas.errors import CompareFailed
+from schemas.placement import Usages
+from schemas.server import InstanceMapping, time_key, to_us
+from schemas.shards import shard_of
+
+MAX_SERVERS: Final = 16
+"""a transaction: six or seven writes each, and etcd takes 128"""
+
+
+@define(eq=False)
+class _Ended:
+    mapping: Stored[InstanceMapping]
+    done: asyncio.Future[None] = field(factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Obituaries:
+    def __init__(self, top: Top) -> None:
+        self.shards: Shards
+        self._top = top
+        self._waiting: dict[str, list[_Ended]] = {}
+        """by project; an entry means that its task runs"""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def forget(self, mapping: Stored[InstanceMapping]) -> None:
+        """Returns when it is committed. Raises CompareFailed when it must be looked at again."""
+        ended = _Ended(mapping)
+        project = mapping.value.project
+        if project in self._waiting:
+            self._waiting[project].append(ended)
+        else:
+            self._waiting[project] = [ended]
+            task = asyncio.create_task(self._serve(project), name=f"obituaries of {project}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        await ended.done
+
+    async def _serve(self, project: str) -> None:
+        while waiting := self._waiting[project]:
+            batch, self._waiting[project] = waiting[:MAX_SERVERS], waiting[MAX_SERVERS:]
+            try:
+                await self._commit(project, batch)
+            except CompareFailed:
+                for one in batch:  # one of them, or the project, has changed: each for itself
+                    await self._alone(project, one)
+            except BaseException as error:
+                _fail(batch, error)
+                if not isinstance(error, Exception):
+                    raise
+        del self._waiting[project]
+
+    async def _alone(self, project: str, one: _Ended) -> None:
+        try:
+            await self._commit(project, [one])
+        except Exception as error:
+            _fail([one], error)
+
+    async def _commit(self, project: str, batch: list[_Ended]) -> None:
+        mappings = [one.mapping for one in batch]
+        txn = Txn("forget server")
+        for mapping in mappings:
+            value = mapping.value
+            when = time_key(to_us(value.created), value.uuid)
+            txn.remove(mapping).delete(Global.SPECS(value.uuid))
+            txn.delete(Global.PROJECT_SERVERS(project, when)).delete(Global.ALL_SERVERS(when))
+            self.shards.guard(txn, shard_of(value.uuid))
+        await add_release(self._top, txn, [m.value for m in mappings], refund=True)
+        await self._top.store.commit(txn)
+        for one in batch:
+            if not one.done.done():
+                one.done.set_result(None)
+
+
+async def add_release(top: Top, txn: Txn, mappings: list[InstanceMapping], *, refund: bool) -> None:
+    """Adds what frees the claims of these servers, all of one project, and with `refund` their charges."""
+    store = top.store
+    allocations = [a for a in await store.read_all([Global.ALLOCATIONS(m.uuid) for m in mappings]) if a]
+    providers = sorted({provider for a in allocations for provider in a.value.resources})
+    usages: dict[str, Stored[Usages]] = {}
+    for found in await store.read_all([Global.USAGES(p) for p in providers]):
+        if found:
+            usages[found.key.path] = found
+    freed = {path: stored.value for path, stored in usages.items()}
+    for allocation in allocations:
+        txn.remove(allocation)
+        for provider, amounts in allocation.value.resources.items():
+            path = Global.USAGES(provider).path
+            if path in freed:
+                freed[path] = with_claim(freed[path], amounts, -1)
+    for path, stored in usages.items():
+        txn.replace(stored, freed[path])
+    if not refund:
+        return
+    usage = await store.get(Global.QUOTA_USAGE(mappings[0].project))
+    if usage is not None:
+        spent = usage.value
+        for mapping in mappings:
+            spent = charged(spent, mapping.charge, -1)
+        txn.replace(usage, spent)
+
+
+def _fail(batch: list[_Ended], error: BaseException) -> None:
+    for one in batch:
+        if not one.done.done():
+            one.done.set_exception(error)
