@@ -59,17 +59,27 @@ class Store:
                 found.append(self.stored(key.cls, kvs[0]) if kvs else None)
         return found
 
-    async def range(self, span: Span[R], *, limit: int = 0, last: bool = False) -> list[Stored[R]]:
-        """The records of a span in the order of their keys. With `limit` the first or, reversed, the last ones:
-        it bounds the answer, not the cost, which is that of all keys in the span."""
-        return (await self.snapshot(span, limit=limit, last=last))[0]
+    async def range(self, span: Span[R]) -> list[Stored[R]]:
+        """The records of a span in the order of their keys."""
+        return (await self.snapshot(span))[0]
 
-    async def snapshot(self, span: Span[R], *, limit: int = 0, last: bool = False) -> tuple[list[Stored[R]], int]:
+    async def snapshot(self, span: Span[R]) -> tuple[list[Stored[R]], int]:
         """As `range`, with the revision at which it is true."""
-        order = {"sort_order": rpc.RangeRequest.DESCEND, "sort_target": rpc.RangeRequest.KEY} if last else {}
-        request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), limit=limit, **order)
+        request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end))
         answer = await self.etcd.range(request)
         return [self.stored(span.cls, kv) for kv in answer.kvs], answer.header.revision
+
+    async def window(self, span: Span[R], limit: int) -> tuple[list[Stored[R]], int]:
+        """The last `limit` records of a span in descending order, and how many it holds: that is what it costs."""
+        request = rpc.RangeRequest(
+            key=self._full(span.start),
+            range_end=self._full(span.end),
+            limit=limit,
+            sort_order=rpc.RangeRequest.DESCEND,
+            sort_target=rpc.RangeRequest.KEY,
+        )
+        answer = await self.etcd.range(request)
+        return [self.stored(span.cls, kv) for kv in answer.kvs], int(answer.count)
 
     async def paths(self, span: Span[R]) -> list[str]:
         """Only the keys, without the store's prefix."""

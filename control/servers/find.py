@@ -10,8 +10,9 @@ import structlog
 from attrs import evolve, frozen
 
 from control.top import Top
-from kv.keys import Cell, Global, Key, Span
+from kv.keys import Cell, Global, Key
 from kv.txn import Stored
+from kv.windows import newest
 from schemas.codec import from_dict
 from schemas.errors import BadRequest, NotFound, StoreUnavailable
 from schemas.identity import Identity
@@ -111,16 +112,16 @@ async def list_servers(
         found += [f for f in await _deleted(top, project, changes_since) if wants(f.instance)]
     if deleted:
         return sorted(found, key=_newest_first)[:limit]
-    end = await _after_marker(top, marker, project) if marker else span.end
-    while True:
-        window = Span(span.start, end, ServerIndex)
-        lines = await top.store.range(window, limit=min(WINDOW, max(limit, 1)), last=True)
+    before = await _path_of_marker(top, marker, project) if marker else None
+    page = min(WINDOW, max(limit, 1))
+    while len(found) < limit or changes_since:
+        lines = await newest(top.store, span, page, to_us(datetime.now(UTC)), before)
         for one in await _load(top, lines):
             if wants(one.instance) and (changes_since is None or one.instance.updated >= changes_since):
                 found.append(one)
-        if len(lines) < min(WINDOW, max(limit, 1)) or (len(found) >= limit and not changes_since):
+        if len(lines) < page:
             break
-        end = lines[-1].key.path
+        before = lines[-1].key.path
     return sorted(found, key=_newest_first)[:limit]
 
 
@@ -128,8 +129,8 @@ def _newest_first(found: Found) -> tuple[int, str]:
     return -found.instance.created_us, found.instance.uuid
 
 
-async def _after_marker(top: Top, marker: str, project: str | None) -> str:
-    """The exclusive end of what comes after the marker in a list from new to old."""
+async def _path_of_marker(top: Top, marker: str, project: str | None) -> str:
+    """A list from new to old goes on before this path."""
     mapping = await top.store.get(Global.INSTANCES(marker))
     if mapping is None or project not in (None, mapping.value.project):
         raise BadRequest(f"marker [{marker}] not found")
