@@ -1,6 +1,6 @@
 """Services, hypervisors, zones, quotas and limits over HTTP."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -19,7 +19,7 @@ SERVICE = "5f2a2b1e-0000-4000-8000-00000000000b"
 
 
 @pytest.fixture
-async def host(top: Top) -> AsyncIterator[str]:
+async def host(top: Top) -> str:
     """A host of cell1 as its agent and conductor would leave it."""
     now = datetime.now(UTC)
     facts = HostFacts(8, 16384, 100, "QEMU", 8002002, "h1.example", "192.0.2.9", {"arch": "x86_64"})
@@ -29,7 +29,7 @@ async def host(top: Top) -> AsyncIterator[str]:
     txn.put(Cell.ALIVE("h1"), Alive("s1", now))
     await cell.commit(txn)
     await top.store.commit(Txn("map").create(Global.HOSTS("h1"), HostMapping("h1", "cell1", UUID)))
-    yield "h1"
+    return "h1"
 
 
 async def test_services(api: Api, host: str) -> None:

@@ -50,7 +50,7 @@ def test_key_pairs_belong_to_users(policy: Policy) -> None:
 
 
 def test_a_refusal_names_the_rule(policy: Policy) -> None:
-    with pytest.raises(Forbidden, match="Policy doesn't allow os_compute_api:servers:delete to be performed."):
+    with pytest.raises(Forbidden, match=r"Policy doesn't allow os_compute_api:servers:delete to be performed\."):
         policy.check(asker("reader"), "servers:delete")
 
 

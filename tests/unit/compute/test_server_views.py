@@ -41,14 +41,16 @@ SERVER = Instance(
     reservation="r-12345678",
 )
 
-BASE = set(
-    ["id", "name", "status", "tenant_id", "user_id", "metadata", "hostId", "image", "flavor", "created", "updated", "addresses", "accessIPv4", "accessIPv6", "links", "OS-DCF:diskConfig", "progress", "OS-EXT-AZ:availability_zone", "config_drive", "key_name", "OS-SRV-USG:launched_at", "OS-SRV-USG:terminated_at", "security_groups", "OS-EXT-STS:task_state", "OS-EXT-STS:vm_state", "OS-EXT-STS:power_state", "os-extended-volumes:volumes_attached"]
-)
-ATTRIBUTES = {f"OS-EXT-SRV-ATTR:{name}" for name in ("host", "hypervisor_hostname", "instance_name")}
-MORE_ATTRIBUTES = {
-    f"OS-EXT-SRV-ATTR:{name}"
-    for name in ["reservation_id", "launch_index", "hostname", "kernel_id", "ramdisk_id", "root_device_name", "user_data"]
+BASE = {
+    *("id", "name", "status", "tenant_id", "user_id", "metadata", "hostId", "image", "flavor", "created", "updated"),
+    *("addresses", "accessIPv4", "accessIPv6", "links", "OS-DCF:diskConfig", "progress", "config_drive", "key_name"),
+    *("OS-EXT-AZ:availability_zone", "OS-SRV-USG:launched_at", "OS-SRV-USG:terminated_at", "security_groups"),
+    *("OS-EXT-STS:task_state", "OS-EXT-STS:vm_state", "OS-EXT-STS:power_state"),
+    "os-extended-volumes:volumes_attached",
 }
+ATTRIBUTES = {f"OS-EXT-SRV-ATTR:{name}" for name in ("host", "hypervisor_hostname", "instance_name")}
+MORE_ATTRIBUTES = {"reservation_id", "launch_index", "hostname", "kernel_id", "ramdisk_id", "root_device_name"}
+MORE_ATTRIBUTES = {f"OS-EXT-SRV-ATTR:{name}" for name in MORE_ATTRIBUTES | {"user_data"}}
 
 
 def shown(version: int, *, admin: bool = False, server: Instance = SERVER, extended: bool = True) -> dict[str, Any]:
