@@ -8,7 +8,7 @@ import asyncio
 import base64
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
@@ -79,7 +79,7 @@ class Objects:
         digest = base64.urlsafe_b64decode(meta["digest"].removeprefix("SHA-256="))
         return ObjectInfo(name, meta["size"], meta["chunks"], digest.hex())
 
-    async def get(self, name: str) -> AsyncIterator[bytes]:
+    async def get(self, name: str) -> AsyncGenerator[bytes, None]:
         """The object's bytes, chunk by chunk. Raises NotFound at once, ObjectDamaged when chunks are missing; whether
         the bytes are the right ones is for the reader to check."""
         info = await self.info(name)

@@ -175,6 +175,8 @@ class LibvirtSettings:
     """seconds that one call to libvirt or one run of a tool may take"""
     image_timeout: float = 1800.0
     """seconds that fetching an image may take; a stall of 30 seconds ends it sooner"""
+    image_ca_file: str = ""
+    """PEM file of who signed the image server's certificate; empty: the system's"""
     keepalive_seconds: int = 2
     """libvirtd is given up after three unanswered ones"""
     workers: int = 8

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from schemas.guest import GuestMark, GuestSpec, GuestState, HostFacts
 
 OnChange = Callable[[GuestState], None]
-"""Called on the event loop when a guest's power state or addresses changed for whatever reason."""
+"""Called on the event loop when a guest's power state or addresses changed for whatever reason. One that is gone for
+another reason than `destroy` is reported as NOSTATE."""
 
 
 class Driver(ABC):
