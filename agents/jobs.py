@@ -2,6 +2,7 @@
 answered."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 Send = Callable[[str, Report], Awaitable[bool]]
 """(server, report) -> whether the owner answered; it raises nothing."""
 
+REMEMBERED_SECONDS: Final = 3600.0
+"""how long a server's last command is remembered after it ended: longer than any command may be under way"""
 REPEAT_SECONDS: Final = (0.1, 2.0)
 """between the first and the later repetitions of a report"""
 
@@ -33,6 +36,8 @@ class _Worker:
     report: Report | None = None
     """of the last job, once it ended; its generation may be raised by an adopting command"""
     sending: asyncio.Task[None] | None = None
+    ended: float = 0.0
+    """loop time at which its report was answered; 0: not yet"""
 
 
 class Jobs:
@@ -50,6 +55,7 @@ class Jobs:
     def command(self, command: Command) -> CommandReply:
         """Decides at once; the work goes on in the background."""
         server = command.mark.server
+        self._forget_old()
         worker = self._workers.get(server)
         match decide(worker.memory if worker else Memory(), command, self._session, self.phase):
             case Refuse(reason, stale):
@@ -63,6 +69,7 @@ class Jobs:
                     self._report(server, worker)
             case Begin(memory):
                 fresh = _Worker(memory, command)
+                self._workers.pop(server, None)
                 self._workers[server] = fresh
                 fresh.task = asyncio.create_task(self._work(fresh, worker), name=f"{command.verb} {server}")
         return CommandReply()
@@ -77,6 +84,13 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget_old(self) -> None:
+        """Workers are kept in the order of their commands, so the old ones are in front."""
+        now = asyncio.get_running_loop().time()
+        for server, worker in list(itertools.islice(self._workers.items(), 2)):
+            if worker.ended and now - worker.ended > REMEMBERED_SECONDS:
+                del self._workers[server]
 
     async def _work(self, worker: _Worker, older: _Worker | None) -> None:
         if older is not None:
@@ -130,6 +144,7 @@ class Jobs:
             assert report is not None
             REQUEST_ID.set(report.mark.operation.split("/")[1] if "/" in report.mark.operation else "")
             if await self._send(server, report) and report == worker.report:
+                worker.ended = asyncio.get_running_loop().time()
                 return
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, longest)
