@@ -34,8 +34,11 @@ _doors: WeakKeyDictionary[Top, dict[str, Admission]] = WeakKeyDictionary()
 """by project; they hold no truth, only who waits"""
 
 
-async def create_servers(top: Top, identity: Identity, draft: ServerDraft) -> tuple[str, list[Instance]]:
-    """The reservation id and the servers as accepted. Raises QuotaExceeded when `min_count` do not fit."""
+async def create_servers(
+    top: Top, identity: Identity, draft: ServerDraft, limits: dict[str, int] | None = None
+) -> tuple[str, list[Instance]]:
+    """The reservation id and the servers as accepted. Raises QuotaExceeded when `min_count` do not fit. `limits` are
+    the project's, if the caller has just read them."""
     reservation = "r-" + uuid4().hex[:8]
     now = datetime.now(UTC)
     # Distinct creation times keep the order of a multi-create in lists.
@@ -44,7 +47,7 @@ async def create_servers(top: Top, identity: Identity, draft: ServerDraft) -> tu
         evolve(s, created=now + timedelta(microseconds=i), updated=now)
         for i, s in enumerate(instances_of(draft, identity, uuids, reservation, now))
     ]
-    limits = await limits_of(top.store, identity.project)
+    limits = limits or await limits_of(top.store, identity.project)
     charge = charge_of(draft.flavor.copy_for_server())
     door = _door(top, identity.project)
     request_id = REQUEST_ID.get()  # the door's transactions run in another request's context

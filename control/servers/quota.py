@@ -1,9 +1,9 @@
 """A project's limits and what a server counts against them."""
 
-from kv.keys import Global
+from kv.keys import Global, Key
 from kv.store import Store
 from schemas.errors import QuotaExceeded
-from schemas.quota import DEFAULT_LIMITS, QuotaUsage
+from schemas.quota import DEFAULT_LIMITS, QuotaLimits, QuotaUsage
 from schemas.server import Charge, FlavorCopy
 
 DEFAULT_CLASS = "default"
@@ -11,8 +11,17 @@ DEFAULT_CLASS = "default"
 
 
 async def limits_of(store: Store, project: str) -> dict[str, int]:
-    own, defaults = await store.read(Global.QUOTA_LIMITS(project), Global.QUOTA_LIMITS(DEFAULT_CLASS))
-    return {**DEFAULT_LIMITS, **(defaults.value.limits if defaults else {}), **(own.value.limits if own else {})}
+    own, defaults = await store.read(*limit_keys(project))
+    return merged_limits(own.value if own else None, defaults.value if defaults else None)
+
+
+def limit_keys(project: str) -> tuple[Key[QuotaLimits], Key[QuotaLimits]]:
+    """What `merged_limits` takes, for who reads them together with other records."""
+    return Global.QUOTA_LIMITS(project), Global.QUOTA_LIMITS(DEFAULT_CLASS)
+
+
+def merged_limits(own: QuotaLimits | None, defaults: QuotaLimits | None) -> dict[str, int]:
+    return {**DEFAULT_LIMITS, **(defaults.limits if defaults else {}), **(own.limits if own else {})}
 
 
 def charge_of(flavor: FlavorCopy) -> Charge:

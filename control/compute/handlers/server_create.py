@@ -10,10 +10,10 @@ from control.compute.flavors_store import visible
 from control.compute.schemas.common import number, truth
 from control.compute.views import servers as views
 from control.servers.create import ServerDraft, create_servers
-from control.servers.quota import limits_of
+from control.servers.quota import limit_keys, merged_limits
 from kv.keys import Global, Key
 from schemas.errors import BadRequest, Forbidden, QuotaExceeded
-from schemas.flavor import Flavor, KeyPair
+from schemas.flavor import Flavor
 from schemas.guest import KeyPairData
 from schemas.identity import Identity
 from schemas.image import Image
@@ -39,21 +39,21 @@ async def create(call: Call) -> Answer:
         raise BadRequest(f"Instance group {hints['group']} could not be found.")
     if asked.get("personality"):
         raise BadRequest("Injected files are not supported here: use user_data with a config drive")
-    await _check_metadata(call, asked.get("metadata", {}))
-    flavor, image, pair = await _read(call, str(asked["flavorRef"]), image_id, asked.get("key_name"))
-    _check_fit(call, flavor, image)
+    needs = await _read(call, str(asked["flavorRef"]), image_id, asked.get("key_name"))
+    _check_metadata(asked.get("metadata", {}), needs.limits)
+    _check_fit(call, needs.flavor, needs.image)
     password = asked.get("adminPass") or make_password()
     name = asked["name"].strip()
     draft = ServerDraft(
         name=name,
-        flavor=flavor,
-        image=image,
+        flavor=needs.flavor,
+        image=needs.image,
         min_count=low,
         max_count=high,
         metadata=asked.get("metadata", {}),
         tags=tuple(dict.fromkeys(asked.get("tags", ()))),
         description=asked.get("description") if call.version >= 19 else name,
-        key=KeyPairData(pair.name, pair.public_key, pair.type) if pair else None,
+        key=needs.key,
         user_data=asked.get("user_data"),
         config_drive=truth(asked.get("config_drive", False)),
         networks=networks,
@@ -66,7 +66,7 @@ async def create(call: Call) -> Answer:
         admin_password=password,
         trusted_certs=tuple(asked.get("trusted_image_certificates") or ()),
     )
-    reservation, servers = await create_servers(call.top, call.identity, draft)
+    reservation, servers = await create_servers(call.top, call.identity, draft, needs.limits)
     if truth(asked.get("return_reservation_id", False)):
         return Answer({"reservation_id": reservation})
     body = {"server": views.created(servers[0], call.urls, password, groups)}
@@ -142,30 +142,45 @@ def _security_groups(asked: list[dict[str, str]] | None) -> list[dict[str, str]]
     return [{"name": g["name"]} for g in asked] if asked else [{"name": "default"}]
 
 
-async def _check_metadata(call: Call, metadata: dict[str, str]) -> None:
-    if metadata:
-        limit = (await limits_of(call.top.store, call.identity.project))["metadata_items"]
-        if 0 <= limit < len(metadata):
-            raise QuotaExceeded(f"Maximum number of metadata items exceeds {limit}")
+def _check_metadata(metadata: dict[str, str], limits: dict[str, int]) -> None:
+    limit = limits["metadata_items"]
+    if 0 <= limit < len(metadata):
+        raise QuotaExceeded(f"Maximum number of metadata items exceeds {limit}")
 
 
-async def _read(
-    call: Call, flavor_id: str, image_id: str, key_name: str | None
-) -> tuple[Flavor, Image, KeyPair | None]:
-    """All as of one revision. Raises BadRequest for what is not there or not for the asker."""
-    keys: list[Key[Any]] = [Global.FLAVORS(flavor_id), Global.IMAGES(image_id)]
-    if key_name is not None:
-        keys.append(Global.KEYPAIRS(call.identity.user, key_name))
-    flavor, image, *pair = [s.value if s else None for s in await call.top.store.read(*keys)]
+@frozen
+class _Needs:
+    """What a create reads, all as of one revision."""
+
+    flavor: Flavor
+    image: Image
+    key: KeyPairData | None
+    limits: dict[str, int]
+
+
+async def _read(call: Call, flavor_id: str, image_id: str, key_name: str | None) -> _Needs:
+    """Raises BadRequest for what is not there or not for the asker."""
+    keys: list[Key[Any]] = [
+        Global.FLAVORS(flavor_id),
+        Global.IMAGES(image_id),
+        *limit_keys(call.identity.project),
+        *([Global.KEYPAIRS(call.identity.user, key_name)] if key_name is not None else []),
+    ]
+    found = [s.value if s else None for s in await call.top.store.read(*keys)]
+    flavor, image, own_limits, default_limits, *pairs = found
     if flavor is None or not visible(flavor, call.identity):
         raise BadRequest(f"Flavor {flavor_id} could not be found.")
     if image is None or not usable(image, call.identity):
         raise BadRequest("Can not find requested image")
     if image.status != "active":
         raise BadRequest(f"Image {image.id} is not active.")
-    if pair == [None]:
-        raise BadRequest("Invalid key_name provided.")
-    return flavor, image, pair[0] if pair else None
+    key = None
+    if key_name is not None:
+        pair = pairs[0]
+        if pair is None:
+            raise BadRequest("Invalid key_name provided.")
+        key = KeyPairData(pair.name, pair.public_key, pair.type)
+    return _Needs(flavor, image, key, merged_limits(own_limits, default_limits))
 
 
 def usable(image: Image, identity: Identity) -> bool:
