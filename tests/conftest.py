@@ -1,11 +1,18 @@
-"""One etcd and one nats-server a test session; tests keep apart by prefixes, buckets and subjects of their own."""
+"""One etcd and one nats-server a test session; tests keep apart by prefixes, buckets and subjects of their own.
 
-from collections.abc import Iterator
+What a test may kill or pause is `fragile_etcd` and `fragile_nats`: one of each for all who do.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from substrate import running_etcd, running_nats
+from substrate import EtcdServer, NatsServer, map_site, running, running_etcd, running_nats
 
+from control.top import Top, open_top
+from kv.client import Etcd
+from kv.store import Store
 from schemas.settings import BusSettings, StoreSettings
 
 
@@ -21,6 +28,33 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def _fragile_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    server = EtcdServer(tmp_path_factory.mktemp("fragile-etcd"))
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+def fragile_etcd(_fragile_etcd: EtcdServer) -> Iterator[EtcdServer]:
+    """Kill it, pause it, start it again: the next test finds it serving."""
+    yield _fragile_etcd
+    _fragile_etcd.ensure()
+
+
+@pytest.fixture(scope="session")
+def _fragile_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    server = NatsServer(tmp_path_factory.mktemp("fragile-nats"))
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+def fragile_nats(_fragile_nats: NatsServer) -> Iterator[NatsServer]:
+    yield _fragile_nats
+    _fragile_nats.ensure()
+
+
 @pytest.fixture
 def store_settings(etcd_endpoint: str) -> StoreSettings:
     """A store of this test alone."""
@@ -30,3 +64,18 @@ def store_settings(etcd_endpoint: str) -> StoreSettings:
 @pytest.fixture
 def bus_settings(nats_url: str) -> BusSettings:
     return BusSettings(url=nats_url)
+
+
+@pytest.fixture
+async def store(store_settings: StoreSettings) -> AsyncIterator[Store]:
+    etcd = Etcd(store_settings)
+    yield Store(etcd, store_settings.prefix)
+    await etcd.close()
+
+
+@pytest.fixture
+async def top(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Top]:
+    """The handles of a top whose cell0 and cell1 are mapped; nothing else runs."""
+    settings = await map_site(store_settings, bus_settings, tmp_path)
+    async with open_top(settings, "test", cell_buses=True) as opened:
+        yield opened

@@ -1,17 +1,33 @@
-"""A real etcd and a real nats-server for tests, each with its own ports and directory."""
+"""A real etcd and a real nats-server for tests, each with its own ports and directory; they may be killed and paused."""
 
 import asyncio
+import inspect
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import pytest
+
+from control.secrets import SiteKey
+from kv.client import Etcd
+from kv.keys import Global
+from kv.store import Store
+from kv.txn import Txn
+from schemas.host import BusAddress, CellMapping, StoreAddress
+from schemas.server import CELL0
+from schemas.settings import BusSettings, CellSettings, GlobalSettings, Settings, StoreSettings
+
+T = TypeVar("T")
 
 READY_SECONDS = 20.0
 
@@ -34,68 +50,166 @@ def etcd_program() -> str:
     pytest.skip("no etcd: set KILONOVA_ETCD to its path")
 
 
+class Program:
+    """A child process that comes back as it was: same port, same data. Ended by its own id."""
+
+    port: int
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it serves."""
+        process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = process
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.serves():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self._command[0]} did not start; its exit code is {process.poll()}")
+            time.sleep(0.02)
+
+    def serves(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def kill(self) -> None:
+        """As kill -9: nothing is said, nothing is flushed."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGCONT)
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def ensure(self) -> None:
+        """Whatever a test did to it: it serves again."""
+        if self._process is None:
+            self.start()
+        self.resume()
+
+
+class EtcdServer(Program):
+    def __init__(self, data: Path, *options: str) -> None:
+        self.port = free_port()
+        self.endpoint = f"127.0.0.1:{self.port}"
+        peer = f"http://127.0.0.1:{free_port()}"
+        super().__init__(
+            [
+                etcd_program(),
+                *("--name", "test", "--data-dir", str(data)),
+                *("--listen-client-urls", f"http://{self.endpoint}"),
+                *("--advertise-client-urls", f"http://{self.endpoint}"),
+                *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+                *("--initial-cluster", f"test={peer}"),
+                *("--log-level", "error", "--unsafe-no-fsync"),
+                *options,
+            ]
+        )
+
+    def serves(self) -> bool:
+        """It listens a moment before it does."""
+        try:
+            with urllib.request.urlopen(f"http://{self.endpoint}/health", timeout=1) as answer:
+                return b'"health":"true"' in answer.read()
+        except OSError:
+            return False
+
+
+class NatsServer(Program):
+    """JetStream stores below `data`."""
+
+    def __init__(self, data: Path, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        config = data / "nats.conf"
+        data.mkdir(parents=True, exist_ok=True)
+        config.write_text(
+            f'listen: "127.0.0.1:{self.port}"\nmax_payload: 8MB\n'
+            f'jetstream {{ store_dir: "{data / "jetstream"}", sync_interval: always }}\n'
+        )
+        super().__init__([str(Path(sys.executable).parent / "nats-server"), "--config", str(config)])
+
+
+@contextmanager
+def running(program: Program) -> Iterator[Program]:
+    program.start()
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
 @contextmanager
 def running_etcd(data: Path) -> Iterator[str]:
     """The endpoint."""
-    port, peer = free_port(), free_port()
-    command = [
-        etcd_program(),
-        *("--name", "test", "--data-dir", str(data)),
-        *("--listen-client-urls", f"http://127.0.0.1:{port}"),
-        *("--advertise-client-urls", f"http://127.0.0.1:{port}"),
-        *("--listen-peer-urls", f"http://127.0.0.1:{peer}"),
-        *("--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}"),
-        *("--initial-cluster", f"test=http://127.0.0.1:{peer}"),
-        *("--log-level", "error", "--unsafe-no-fsync"),
-    ]
-    with running(command, port):
-        yield f"127.0.0.1:{port}"
+    server = EtcdServer(data)
+    with running(server):
+        yield server.endpoint
 
 
 @contextmanager
 def running_nats(data: Path, port: int = 0) -> Iterator[str]:
-    """The URL. JetStream stores below `data`; with `port` it comes back where it was."""
-    program = Path(sys.executable).parent / "nats-server"
-    config = data / "nats.conf"
-    port = port or free_port()
-    data.mkdir(parents=True, exist_ok=True)
-    config.write_text(
-        f'listen: "127.0.0.1:{port}"\nmax_payload: 8MB\n'
-        f'jetstream {{ store_dir: "{data / "jetstream"}", sync_interval: always }}\n'
-    )
-    with running([str(program), "--config", str(config)], port):
-        yield f"nats://127.0.0.1:{port}"
+    """The URL; with `port` it comes back where it was."""
+    server = NatsServer(data, port)
+    with running(server):
+        yield server.url
 
 
-@contextmanager
-def running(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that listens on `port`; ended by its own id."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float = 5.0) -> T:
+    """The condition's value as soon as it is true; for what a watch or another process brings about."""
+    latest: Any = None
     try:
-        deadline = time.monotonic() + READY_SECONDS
-        while not _listens(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command[0]} did not start; its exit code is {process.poll()}")
-            time.sleep(0.02)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        async with asyncio.timeout(seconds):
+            while True:
+                latest = condition()
+                if inspect.isawaitable(latest):
+                    latest = await latest
+                if latest:
+                    return latest  # type: ignore[no-any-return]  # whatever T is
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds:g} s; last seen: {latest!r}") from None
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Returns when the condition holds; for what a watch or another process brings about."""
-    async with asyncio.timeout(seconds):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.005)
+async def map_site(store: StoreSettings, bus: BusSettings, directory: Path) -> Settings:
+    """Settings of a site of its own below the store's prefix, with cell0 and cell1 mapped."""
+    key_file = directory / "site.key"
+    SiteKey.load_or_make(key_file)
+    prefix = store.prefix
+    settings = Settings(
+        top=GlobalSettings(_at(store, f"{prefix}global/"), bus, str(key_file)),
+        cell=CellSettings("cell1", _at(store, f"{prefix}cells/cell1/"), bus),
+    )
+    txn = Txn("map cells")
+    for name in (CELL0, "cell1"):
+        address = StoreAddress(store.endpoints, f"{prefix}cells/{name}/")
+        reached_by = None if name == CELL0 else BusAddress(bus.url)
+        txn.create(Global.CELLS(name), CellMapping(name, str(uuid4()), address, reached_by))
+    etcd = Etcd(store)
+    await Store(etcd, settings.top.prefix).commit(txn)
+    await etcd.close()
+    return settings
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _at(store: StoreSettings, prefix: str) -> StoreSettings:
+    return StoreSettings(store.endpoints, prefix, timeout=store.timeout)
