@@ -3,7 +3,7 @@
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control.api.frame import Frame
 from control.compute.app import ComputeApp
@@ -12,6 +12,21 @@ from control.identity.tokens import Tokens
 from control.images.app import images_app
 from control.top import Top
 from runtime.health import Health, health_routes
+
+
+ROOMS = frozenset({"/compute", "/identity", "/image", "/placement"})
+
+
+class BareRoom:
+    """A room's own address means its front page: clients discover `/image` as well as `/image/`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in ROOMS:
+            scope = {**scope, "path": scope["path"] + "/", "raw_path": scope["path"].encode() + b"/"}
+        await self._app(scope, receive, send)
 
 
 def build_app(top: Top, tokens: Tokens, health: Health) -> Starlette:
@@ -28,5 +43,5 @@ def build_app(top: Top, tokens: Tokens, health: Health) -> Starlette:
             Mount("/compute", compute),
             Mount("", compute),
         ],
-        middleware=[Middleware(Frame, deadline=top.settings.api.request_timeout)],
+        middleware=[Middleware(BareRoom), Middleware(Frame, deadline=top.settings.api.request_timeout)],
     )
