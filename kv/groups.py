@@ -21,6 +21,7 @@ MAX_BYTES: Final = 1 << 20
 MAX_OPERATIONS: Final = 128
 """etcd counts the members plus the largest member"""
 MAX_GROUPS: Final = 2
+_REFUSED: Final = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 
 Send = Callable[[rpc.TxnRequest], Awaitable[rpc.TxnResponse]]
 
@@ -154,9 +155,9 @@ def _written(operation: Any) -> bytes:
 
 
 def _was_refused(error: Exception) -> bool:
-    """etcd found the request invalid before it did anything."""
+    """etcd found the request invalid, or a lease in it gone, before it did anything."""
     cause = error.__cause__
-    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() is grpc.StatusCode.INVALID_ARGUMENT
+    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() in _REFUSED
 
 
 _groups: Final[WeakKeyDictionary[Any, GroupCommit]] = WeakKeyDictionary()

@@ -10,7 +10,7 @@ from kv.groups import group_commit_of
 from kv.keys import Key, Span
 from kv.metrics import TRANSACTIONS, WRITES
 from kv.txn import Stored, Txn
-from schemas.codec import loads
+from schemas.codec import UnreadableRecord, loads
 from schemas.errors import CompareFailed, UnknownOutcome
 
 A = TypeVar("A")
@@ -121,5 +121,10 @@ class Store:
         return (self.prefix + path).encode()
 
     def stored(self, cls: type[R], kv: rpc.KeyValue) -> Stored[R]:
+        """Raises UnreadableRecord, naming the key."""
         path = kv.key.decode()[len(self.prefix) :]
-        return Stored(Key(path, cls), loads(cls, kv.value), kv.mod_revision, kv.create_revision, kv.lease)
+        try:
+            value = loads(cls, kv.value)
+        except UnreadableRecord as error:
+            raise UnreadableRecord(f"{self.prefix}{path}: {error.message}") from error
+        return Stored(Key(path, cls), value, kv.mod_revision, kv.create_revision, kv.lease)
