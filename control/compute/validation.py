@@ -14,6 +14,7 @@ from attrs import field, frozen
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
 
 from control.compute.call import Body, Query
+from control.compute.quick import accepting
 from schemas.errors import BadRequest
 
 Schema = dict[str, Any]
@@ -55,21 +56,25 @@ class Validator:
     def __init__(self, schema: Schema, *, legacy: bool = False) -> None:
         make = _tolerant() if legacy else Draft202012Validator
         self._schema = schema
-        self._validator = make(schema, format_checker=_LEGACY_FORMATS if legacy else _FORMATS)
+        formats = LEGACY_FORMATS if legacy else FORMATS
+        self._validator = make(schema, format_checker=formats)
+        self._accepts = accepting(schema, formats)
         self._known = frozenset(schema.get("properties", ()))
         self._patterns = [re.compile(p) for p in schema.get("patternProperties", ())]
 
     def check_body(self, body: object) -> Body:
         """The body itself. Raises BadRequest."""
-        for error in self._validator.iter_errors(body):
-            raise BadRequest(_text(error, "field/attribute", error.path.pop() if error.path else None))
+        if not self._accepts(body):
+            for error in self._validator.iter_errors(body):
+                raise BadRequest(_text(error, "field/attribute", error.path.pop() if error.path else None))
         assert isinstance(body, dict)
         return body
 
     def check_query(self, query: Query) -> Query:
         """The parameters that the schema knows. Raises BadRequest."""
-        for error in self._validator.iter_errors(query):
-            raise BadRequest(_text(error, "query parameters", error.path.popleft() if error.path else None))
+        if not self._accepts(query):
+            for error in self._validator.iter_errors(query):
+                raise BadRequest(_text(error, "query parameters", error.path.popleft() if error.path else None))
         return {k: v for k, v in query.items() if k in self._known or any(p.search(k) for p in self._patterns)}
 
 
@@ -96,8 +101,8 @@ def _tolerant() -> Any:
     return extend(Draft202012Validator, {"additionalProperties": drop_unknown})
 
 
-_FORMATS: Final = FormatChecker(formats=())
-_LEGACY_FORMATS: Final = FormatChecker(formats=())
+FORMATS: Final = FormatChecker(formats=())
+LEGACY_FORMATS: Final = FormatChecker(formats=())
 
 
 def _format(name: str, raises: type[Exception] = ValueError) -> Callable[[Callable[[str], object]], None]:
@@ -109,7 +114,7 @@ def _format(name: str, raises: type[Exception] = ValueError) -> Callable[[Callab
                 check(value)
             return True
 
-        for formats in (_FORMATS, _LEGACY_FORMATS):
+        for formats in (FORMATS, LEGACY_FORMATS):
             if name not in formats.checkers:
                 formats.checks(name, raises=raises)(checked)
 
@@ -164,8 +169,8 @@ def _named(formats: FormatChecker, check: Callable[[str], None]) -> None:
     formats.checks("name", raises=_BadName)(checked)
 
 
-_named(_FORMATS, _name)
-_named(_LEGACY_FORMATS, _legacy_name)
+_named(FORMATS, _name)
+_named(LEGACY_FORMATS, _legacy_name)
 
 
 def parse_time(text: str) -> datetime:

@@ -74,7 +74,7 @@ def _networks(version: int) -> Schema:
         }
     )
     lists: Schema = {"type": "array", "items": one}
-    return {"oneOf": [lists, {"type": "string", "enum": ["none", "auto"]}]} if version >= 37 else lists
+    return {"anyOf": [lists, {"type": "string", "enum": ["none", "auto"]}]} if version >= 37 else lists
 
 
 def _devices(version: int) -> Schema:
@@ -86,7 +86,7 @@ def _devices(version: int) -> Schema:
 def _create(version: int) -> Schema:
     server = {
         "name": c.NAME,
-        "imageRef": {"type": "string", "oneOf": [{"format": "uuid"}, {"maxLength": 0}]},
+        "imageRef": {"type": "string", "anyOf": [{"format": "uuid"}, {"maxLength": 0}]},
         "flavorRef": {"type": ["string", "integer"], "minLength": 1},
         "adminPass": {"type": "string"},
         "metadata": c.METADATA,
