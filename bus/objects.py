@@ -58,6 +58,11 @@ class Objects:
         self._js: JetStreamContext = bus.client.jetstream(timeout=ANSWER_SECONDS)
         self._made = False
 
+    def require_reachable(self) -> None:
+        """Raises BusUnavailable before anybody sends a large body in vain."""
+        if not self._bus.connected:
+            raise BusUnavailable("the object store cannot be reached: NATS is not connected")
+
     async def put(self, name: str, source: BinaryIO) -> ObjectInfo:
         """From where `source` stands to its end. A name is used once: after a failure `delete` it and take another."""
         with self._explained():
@@ -197,8 +202,7 @@ class Objects:
     @contextmanager
     def _explained(self) -> Generator[None, None, None]:
         """Errors of NATS as ours."""
-        if not self._bus.connected:
-            raise BusUnavailable("the object store cannot be reached: NATS is not connected")
+        self.require_reachable()
         try:
             yield
         except (nats.errors.Error, TimeoutError, OSError) as error:

@@ -69,6 +69,8 @@ class ApiSettings:
     region: str = "RegionOne"
     spool_dir: str = ""
     """where uploads are collected before they go to the object store; empty: the system's temporary directory"""
+    image_max_gb: float = 100.0
+    """GiB that an uploaded image may have"""
     token_hours: float = 24.0
     image_grant_minutes: float = 60.0
     host_call_timeout: float = 10.0

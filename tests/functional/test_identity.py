@@ -4,84 +4,27 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from attrs import evolve, frozen
+from attrs import evolve
 from cryptography.fernet import Fernet
+from sites import Site, open_site
 from substrate import eventually
 
-from control.identity.accounts import USERS, find_by_name, update
-from control.identity.app import identity_app
-from control.identity.bootstrap import bootstrap_identity
+from control.identity.accounts import USERS, update
 from control.identity.claims import fernet, seal
 from control.identity.keys import add_signing_key, retire_signing_keys
-from control.identity.tokens import Tokens
-from control.secrets import SiteKey
-from control.top import Top, open_top
 from kv.keys import Global
 from schemas.errors import Unauthorized
-from schemas.settings import ApiSettings, BusSettings, GlobalSettings, Settings, StoreSettings
+from schemas.settings import BusSettings, StoreSettings
 
 REFUSED = "The request you have made requires authentication."
 
 
-@frozen
-class Site:
-    top: Top
-    tokens: Tokens
-    http: httpx.AsyncClient
-
-    async def bootstrap(self, admin: str = "secret", demo: str = "demo") -> None:
-        await bootstrap_identity(
-            self.top.store, self.top.key, admin_password=admin, demo_password=demo, region="RegionOne"
-        )
-
-    async def login(self, user: str, password: str, project: str | None = None) -> httpx.Response:
-        body: dict[str, Any] = {
-            "auth": {
-                "identity": {
-                    "methods": ["password"],
-                    "password": {"user": {"name": user, "domain": {"id": "default"}, "password": password}},
-                }
-            }
-        }
-        if project:
-            body["auth"]["scope"] = {"project": {"name": project, "domain": {"name": "Default"}}}
-        return await self.http.post("/v3/auth/tokens", json=body)
-
-    async def token(self, user: str, password: str, project: str) -> str:
-        answer = await self.login(user, password, project)
-        assert answer.status_code == 201, answer.text
-        return answer.headers["x-subject-token"]
-
-    async def as_admin(self) -> dict[str, str]:
-        return {"X-Auth-Token": await self.token("admin", "secret", "admin")}
-
-    async def user_id(self, name: str) -> str:
-        found = await find_by_name(self.top.store, USERS, name)
-        assert found
-        return found.value.id
-
-
 @pytest.fixture
 async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
-    key_file = tmp_path / "site.key"
-    SiteKey.load_or_make(key_file)
-    settings = Settings(
-        top=GlobalSettings(store_settings, bus_settings, str(key_file)), api=ApiSettings(public_url="http://api")
-    )
-    async with open_top(settings, "test", cell_buses=False) as top:
-        tokens = Tokens.at(top)
-        transport = httpx.ASGITransport(identity_app(top, tokens))
-        running = asyncio.create_task(tokens.run())
-        async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-            site = Site(top, tokens, client)
-            await site.bootstrap()
-            await eventually(lambda: tokens.ready)
-            yield site
-        running.cancel()
+    async with open_site(store_settings, bus_settings, tmp_path) as site:
+        yield site
 
 
 async def test_a_password_gets_a_token_that_says_who_and_what_for(site: Site) -> None:
@@ -151,7 +94,7 @@ async def test_a_disabled_user_loses_tokens_and_logins_at_once(site: Site) -> No
     token = await site.token("demo", "demo", "demo")
     demo = await site.user_id("demo")
     answer = await site.http.patch(
-        f"/v3/users/{demo}", json={"user": {"enabled": False}}, headers=await site.as_admin()
+        f"/identity/v3/users/{demo}", json={"user": {"enabled": False}}, headers=await site.as_admin()
     )
     assert answer.status_code == 200
     with pytest.raises(Unauthorized):
@@ -173,7 +116,7 @@ async def test_a_deleted_or_disabled_project_ends_its_tokens(site: Site) -> None
     token = await site.token("demo", "demo", "demo")
     project = (await site.tokens.verify(token)).project
     admin = await site.as_admin()
-    path = f"/v3/projects/{project}"
+    path = f"/identity/v3/projects/{project}"
     assert (await site.http.patch(path, json={"project": {"enabled": False}}, headers=admin)).status_code == 200
     with pytest.raises(Unauthorized):
         await site.tokens.verify(token)
@@ -187,7 +130,7 @@ async def test_a_deleted_or_disabled_project_ends_its_tokens(site: Site) -> None
 async def test_a_revoked_token_and_those_got_with_it_are_refused(site: Site) -> None:
     token = await site.token("demo", "demo", "demo")
     again = await site.http.post(
-        "/v3/auth/tokens",
+        "/identity/v3/auth/tokens",
         json={"auth": {"identity": {"methods": ["token"], "token": {"id": token}}, "scope": "unscoped"}},
     )
     assert again.status_code == 201
@@ -197,7 +140,7 @@ async def test_a_revoked_token_and_those_got_with_it_are_refused(site: Site) -> 
     child = again.headers["x-subject-token"]
     assert (await site.tokens.inspect(child)).claims.expires == first.claims.expires
     headers = {"X-Auth-Token": token, "X-Subject-Token": token}
-    assert (await site.http.delete("/v3/auth/tokens", headers=headers)).status_code == 204
+    assert (await site.http.delete("/identity/v3/auth/tokens", headers=headers)).status_code == 204
     for ended in (token, child):
         with pytest.raises(Unauthorized):
             await site.tokens.verify(ended)
@@ -207,9 +150,9 @@ async def test_a_lost_role_counts_at_once(site: Site) -> None:
     admin = await site.as_admin()
     token = await site.token("demo", "demo", "demo")
     identity = await site.tokens.verify(token)
-    roles = (await site.http.get("/v3/roles", headers=admin)).json()["roles"]
+    roles = (await site.http.get("/identity/v3/roles", headers=admin)).json()["roles"]
     ids = {role["name"]: role["id"] for role in roles}
-    path = f"/v3/projects/{identity.project}/users/{identity.user}/roles"
+    path = f"/identity/v3/projects/{identity.project}/users/{identity.user}/roles"
     assert (await site.http.head(f"{path}/{ids['manager']}", headers=admin)).status_code == 404
     assert (await site.http.put(f"{path}/{ids['manager']}", headers=admin)).status_code == 204
     assert (await site.http.head(f"{path}/{ids['manager']}", headers=admin)).status_code == 204
@@ -263,25 +206,27 @@ async def test_writes_and_lists_are_for_admins(site: Site) -> None:
     demo = {"X-Auth-Token": await site.token("demo", "demo", "demo")}
     me = await site.user_id("demo")
     for path in ("users", "projects", "roles", "services", "endpoints", "role_assignments"):
-        answer = await site.http.get(f"/v3/{path}", headers=demo)
+        answer = await site.http.get(f"/identity/v3/{path}", headers=demo)
         assert answer.status_code == 403, path
     assert answer.json()["error"] == {
         "code": 403,
         "message": "You are not authorized to perform the requested action: identity:list_role_assignments.",
         "title": "Forbidden",
     }
-    assert (await site.http.post("/v3/users", json={"user": {"name": "x"}}, headers=demo)).status_code == 403
-    assert (await site.http.get(f"/v3/users/{me}", headers=demo)).json()["user"]["name"] == "demo"
-    assert (await site.http.get(f"/v3/users/{await site.user_id('admin')}", headers=demo)).status_code == 403
-    mine = (await site.http.get("/v3/auth/projects", headers=demo)).json()["projects"]
+    assert (await site.http.post("/identity/v3/users", json={"user": {"name": "x"}}, headers=demo)).status_code == 403
+    assert (await site.http.get(f"/identity/v3/users/{me}", headers=demo)).json()["user"]["name"] == "demo"
+    assert (await site.http.get(f"/identity/v3/users/{await site.user_id('admin')}", headers=demo)).status_code == 403
+    mine = (await site.http.get("/identity/v3/auth/projects", headers=demo)).json()["projects"]
     assert [project["name"] for project in mine] == ["demo"]
-    own = await site.http.get("/v3/role_assignments", params={"user.id": me, "include_names": "1"}, headers=demo)
+    own = await site.http.get(
+        "/identity/v3/role_assignments", params={"user.id": me, "include_names": "1"}, headers=demo
+    )
     assert {a["role"]["name"] for a in own.json()["role_assignments"]} == {"member", "reader"}
 
 
 async def test_users_change_their_own_password(site: Site) -> None:
     token = await site.token("demo", "demo", "demo")
-    path = f"/v3/users/{await site.user_id('demo')}/password"
+    path = f"/identity/v3/users/{await site.user_id('demo')}/password"
     headers = {"X-Auth-Token": token}
     wrong = {"user": {"password": "new", "original_password": "wrong"}}
     assert (await site.http.post(path, json=wrong, headers=headers)).status_code == 401
@@ -294,28 +239,30 @@ async def test_users_change_their_own_password(site: Site) -> None:
 
 async def test_names_are_unique_also_after_a_rename(site: Site) -> None:
     admin = await site.as_admin()
-    made = await site.http.post("/v3/projects", json={"project": {"name": "p1"}}, headers=admin)
+    made = await site.http.post("/identity/v3/projects", json={"project": {"name": "p1"}}, headers=admin)
     assert made.status_code == 201
-    again = await site.http.post("/v3/projects", json={"project": {"name": "p1"}}, headers=admin)
+    again = await site.http.post("/identity/v3/projects", json={"project": {"name": "p1"}}, headers=admin)
     assert again.status_code == 409
     assert "Duplicate entry found with name p1 at domain ID default" in again.json()["error"]["message"]
-    path = f"/v3/projects/{made.json()['project']['id']}"
+    path = f"/identity/v3/projects/{made.json()['project']['id']}"
     taken = await site.http.patch(path, json={"project": {"name": "demo"}}, headers=admin)
     assert taken.status_code == 409
     moved = await site.http.patch(path, json={"project": {"name": "p2"}}, headers=admin)
     assert moved.json()["project"]["name"] == "p2"
-    assert (await site.http.post("/v3/projects", json={"project": {"name": "p1"}}, headers=admin)).status_code == 201
-    listed = await site.http.get("/v3/projects", params={"name": "p2"}, headers=admin)
+    assert (
+        await site.http.post("/identity/v3/projects", json={"project": {"name": "p1"}}, headers=admin)
+    ).status_code == 201
+    listed = await site.http.get("/identity/v3/projects", params={"name": "p2"}, headers=admin)
     assert [project["name"] for project in listed.json()["projects"]] == ["p2"]
 
 
 async def test_discovery_needs_no_token(site: Site) -> None:
-    root = await site.http.get("/")
+    root = await site.http.get("/identity/")
     assert root.status_code == 300
     assert root.json()["versions"]["values"][0]["links"][0]["href"] == "http://api/identity/v3/"
-    assert (await site.http.get("/v3")).json()["version"]["status"] == "stable"
-    assert (await site.http.get("/v3/users")).status_code == 401
-    assert (await site.http.get("/v3/nothing")).json()["error"]["code"] == 404
+    assert (await site.http.get("/identity/v3")).json()["version"]["status"] == "stable"
+    assert (await site.http.get("/identity/v3/users")).status_code == 401
+    assert (await site.http.get("/identity/v3/nothing")).json()["error"]["code"] == 404
 
 
 @pytest.mark.parametrize(
@@ -324,7 +271,7 @@ async def test_discovery_needs_no_token(site: Site) -> None:
      b'{"auth": {"identity": {"methods": ["password"], "password": {"user": {"password": "x"}}}}}'],
 )  # fmt: skip
 async def test_what_is_no_login_is_a_bad_request(site: Site, body: bytes) -> None:
-    answer = await site.http.post("/v3/auth/tokens", content=body)
+    answer = await site.http.post("/identity/v3/auth/tokens", content=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["title"] == "Bad Request"
 
@@ -335,7 +282,7 @@ async def test_a_token_is_validated_for_its_owner_and_for_admins(site: Site) -> 
 
     async def validate(asking: str, about: str) -> int:
         headers = {"X-Auth-Token": asking, "X-Subject-Token": about}
-        return (await site.http.get("/v3/auth/tokens", headers=headers)).status_code
+        return (await site.http.get("/identity/v3/auth/tokens", headers=headers)).status_code
 
     assert await validate(demo, demo) == 200
     assert await validate(admin, demo) == 200

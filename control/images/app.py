@@ -1,0 +1,117 @@
+"""The image API: the table of what can be asked, versions, schemas, and the door for agents."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bus.objects import Objects
+from control.identity.http import json_answer
+from control.identity.tokens import Tokens
+from control.images.blobs import BUCKET, Blobs
+from control.images.call import Desk, Operation, route
+from control.images.faults import error_answer
+from control.images.grants import Grants
+from control.images.handlers import data, images, members
+from control.images.views import image_schema, images_schema, member_schema, members_schema
+from control.top import Top
+from schemas.errors import KilonovaError
+
+VERSIONS: Final = ("v2.7", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
+"""2.6 adds imports, of which we offer no method"""
+SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "image": image_schema,
+    "images": images_schema,
+    "member": member_schema,
+    "members": members_schema,
+}
+
+OPERATIONS: Final = (
+    Operation("POST", "/v2/images", images.create_image),
+    Operation("GET", "/v2/images", images.list_images),
+    Operation("GET", "/v2/images/{image}", images.get_image),
+    Operation("PATCH", "/v2/images/{image}", images.update_image),
+    Operation("DELETE", "/v2/images/{image}", images.delete_image),
+    Operation("PUT", "/v2/images/{image}/file", data.upload_image),
+    Operation("GET", "/v2/images/{image}/file", data.download_image),
+    Operation("POST", "/v2/images/{image}/actions/{action}", images.act_on_image),
+    Operation("PUT", "/v2/images/{image}/tags/{tag}", images.add_tag),
+    Operation("DELETE", "/v2/images/{image}/tags/{tag}", images.delete_tag),
+    Operation("GET", "/v2/images/{image}/members", members.list_members),
+    Operation("POST", "/v2/images/{image}/members", members.create_member),
+    Operation("GET", "/v2/images/{image}/members/{member}", members.get_member),
+    Operation("PUT", "/v2/images/{image}/members/{member}", members.update_member),
+    Operation("DELETE", "/v2/images/{image}/members/{member}", members.delete_member),
+)
+
+
+def open_blobs(top: Top) -> Blobs:
+    """On the global bus. `run` it somewhere: it sweeps what died half-way."""
+    return Blobs(top.store, Objects(top.bus, BUCKET))
+
+
+def images_app(top: Top, tokens: Tokens) -> Starlette:
+    """To be mounted at /image."""
+    api = top.settings.api
+    desk = Desk(
+        store=top.store,
+        tokens=tokens,
+        blobs=open_blobs(top),
+        grants=Grants(tokens.keys, api.url),
+        api_url=api.url,
+        spool_dir=api.spool_dir,
+        max_bytes=int(api.image_max_gb * (1 << 30)),
+    )
+
+    def refused(request: Request, error: Exception) -> Response:
+        return error_answer(request, error, api.url)
+
+    return Starlette(
+        routes=[
+            Route("/", _answering(_versions(api.url), 300)),
+            Route("/versions", _answering(_versions(api.url), 200)),
+            Route("/v2/", _answering(_versions(api.url), 300)),
+            Route("/v2", _answering(_versions(api.url), 300)),
+            *(Route(f"/v2/schemas/{name}", _answering(make(), 200)) for name, make in SCHEMAS.items()),
+            Route("/v2/info/import", _answering(IMPORT_METHODS, 200)),
+            Route("/blobs/{digest}", _for_agents(desk)),
+            *(route(operation, desk) for operation in OPERATIONS),
+        ],
+        exception_handlers={KilonovaError: refused, HTTPException: refused},
+        middleware=[Middleware(ExceptionMiddleware, handlers={Exception: refused})],  # answers where Starlette raises
+    )
+
+
+IMPORT_METHODS: Final = {
+    "import-methods": {"description": "Import methods available.", "type": "array", "value": list[str]()}
+}
+
+
+def _answering(body: dict[str, Any], status: int) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(_: Request) -> Response:
+        return json_answer(body, status)
+
+    return endpoint
+
+
+def _for_agents(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
+    async def download_blob(request: Request) -> Response:
+        return await data.download_blob(desk, request)
+
+    return download_blob
+
+
+def _versions(api_url: str) -> dict[str, Any]:
+    links = [{"rel": "self", "href": f"{api_url}/image/v2/"}]
+    return {
+        "versions": [
+            {"id": version, "status": "SUPPORTED" if number else "CURRENT", "links": links}
+            for number, version in enumerate(VERSIONS)
+        ]
+    }

@@ -1,0 +1,146 @@
+"""Images: all but their bytes."""
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from attrs import evolve
+from starlette.responses import Response
+
+from control.identity.http import json_answer, read_json
+from control.images.access import require_visibility
+from control.images.attributes import BY_NAME, checked, writable
+from control.images.call import TRIES, Call
+from control.images.patch import MEDIA_TYPES, Change, apply_patch, parse_patch
+from control.images.query import first_link, next_link, page, parse_query
+from control.images.views import image_view
+from kv.keys import Global
+from kv.txn import Txn
+from schemas.errors import BadRequest, CompareFailed, Conflict, Forbidden, UnsupportedMediaType
+from schemas.identity import Identity
+from schemas.image import Image
+
+TOGGLES: Final = {"deactivate": ("active", "deactivated"), "reactivate": ("deactivated", "active")}
+
+
+async def create_image(call: Call) -> Response:
+    body = await read_json(call.request)
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be an object that describes the image.")
+    image = new_image(body, call.who, datetime.now(UTC))
+    try:
+        await call.desk.store.commit(Txn("image-create").create(Global.IMAGES(image.id), image))
+    except CompareFailed as error:
+        raise Conflict(f"Image ID {image.id} already exists!") from error
+    return json_answer(image_view(image), 201, {"Location": f"{call.desk.api_url}/image/v2/images/{image.id}"})
+
+
+async def list_images(call: Call) -> Response:
+    items = call.request.query_params.multi_items()
+    query = parse_query(items)
+    stored = await call.desk.store.range(Global.IMAGES.under())
+    images, more = page((s.value for s in stored), query, call.who)
+    body: dict[str, Any] = {
+        "images": [image_view(image) for image in images],
+        "first": first_link(items),
+        "schema": "/v2/schemas/images",
+    }
+    if more and images:
+        body["next"] = next_link(items, images[-1].id)
+    return json_answer(body)
+
+
+async def get_image(call: Call) -> Response:
+    return json_answer(image_view((await call.image()).value))
+
+
+async def update_image(call: Call) -> Response:
+    media = call.request.headers.get("content-type", "").partition(";")[0].strip()
+    if media not in MEDIA_TYPES:
+        raise UnsupportedMediaType(f"Content-Type must be {MEDIA_TYPES[0]}.")
+    changes = parse_patch(await read_json(call.request))
+    return json_answer(image_view(await call.change(partial(_patched, changes, call.who))))
+
+
+async def delete_image(call: Call) -> Response:
+    for _ in range(TRIES):
+        stored = await call.own_image()
+        image = stored.value
+        if image.protected:
+            raise Forbidden(f"Image {image.id} is protected and cannot be deleted.")
+        txn = Txn("image-delete").remove(stored)
+        waste = await call.desk.blobs.released(txn, image, datetime.now(UTC))
+        try:
+            await call.desk.store.commit(txn)
+        except CompareFailed:
+            continue
+        if waste:
+            await call.desk.blobs.dispose(waste)
+        return Response(status_code=204)
+    raise Conflict(f"Image {call.part('image')} keeps being changed by others: try again.")
+
+
+async def act_on_image(call: Call) -> Response:
+    """Deactivate and reactivate: whether anybody but admins may have the bytes."""
+    action = call.part("action")
+    if action not in TOGGLES:
+        raise BadRequest(f"There is no action {action}: it is one of {', '.join(TOGGLES)}.")
+    await call.change(partial(_toggled, action))
+    return Response(status_code=204)
+
+
+async def add_tag(call: Call) -> Response:
+    tag = call.part("tag")
+    await call.change(lambda image: evolve(image, tags=checked("tags", [*image.tags, tag])))
+    return Response(status_code=204)
+
+
+async def delete_tag(call: Call) -> Response:
+    tag = call.part("tag")
+    await call.change(lambda image: evolve(image, tags=tuple(t for t in image.tags if t != tag)))
+    return Response(status_code=204)
+
+
+def new_image(body: dict[str, Any], who: Identity, now: datetime) -> Image:
+    """From the body of a POST. Raises BadRequest or Forbidden."""
+    fields: dict[str, Any] = {"owner": who.project, "name": None}
+    properties: dict[str, str] = {}
+    image_id = str(uuid4())
+    for name, value in body.items():
+        if name == "id":
+            image_id = _uuid(value)
+        elif name in BY_NAME:
+            fields[writable(name).field] = checked(name, value)
+        else:
+            properties[name] = checked(name, value)
+    if fields["owner"] != who.project and not who.is_admin:
+        raise Forbidden("You are not permitted to create images owned by " + repr(fields["owner"]) + ".")
+    if not fields["owner"]:
+        raise BadRequest("An image must have an owner: scope the token to a project.")
+    image = Image(id=image_id, created=now, updated=now, properties=properties, **fields)
+    require_visibility(image.visibility, who)
+    return image
+
+
+def _patched(changes: list[Change], who: Identity, image: Image) -> Image:
+    changed = apply_patch(image, changes)
+    if changed.owner != image.owner and not who.is_admin:
+        raise Forbidden("Owner can't be updated by non admin.")
+    if changed.visibility != image.visibility:
+        require_visibility(changed.visibility, who)
+    return changed
+
+
+def _toggled(action: str, image: Image) -> Image:
+    before, after = TOGGLES[action]
+    if image.status not in (before, after):
+        raise Forbidden(f"Not allowed to {action} image in status '{image.status}'")
+    return evolve(image, status=after)
+
+
+def _uuid(value: Any) -> str:
+    try:
+        return str(UUID(value))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise BadRequest(f"Provided object does not match schema 'image': {value!r} is not a UUID.") from error

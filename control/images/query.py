@@ -1,0 +1,148 @@
+"""Lists of images: which ones, in which order, which page. Pure."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from attrs import frozen
+
+from control.images.access import may_change
+from control.images.attributes import BY_NAME, VISIBILITIES
+from control.images.views import image_view
+from schemas.errors import BadRequest
+from schemas.identity import Identity
+from schemas.image import Image
+
+DEFAULT_LIMIT: Final = 25
+MAX_LIMIT: Final = 1000
+PAGING: Final = ("limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "visibility", "tag")
+SORT_KEYS: Final = (
+    "name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at",
+)  # fmt: skip
+MEMBER_STATUSES: Final = ("pending", "accepted", "rejected", "all")
+
+
+@frozen
+class Query:
+    filters: tuple[tuple[str, str], ...]
+    tags: tuple[str, ...]
+    visibility: str
+    """`all`, one of Glance's, or empty: what one would expect to see"""
+    member_status: str
+    sort: tuple[tuple[str, bool], ...]
+    """key and whether it descends"""
+    limit: int
+    marker: str | None
+
+
+def parse_query(items: list[tuple[str, str]]) -> Query:
+    """Raises BadRequest."""
+    given = dict(items)
+    visibility, member_status = given.get("visibility", ""), given.get("member_status", "accepted")
+    if visibility not in ("", "all", *VISIBILITIES):
+        raise BadRequest(f"Invalid visibility value: {visibility}")
+    if member_status not in MEMBER_STATUSES:
+        raise BadRequest(f"Invalid status: {member_status}")
+    return Query(
+        filters=tuple((name, value) for name, value in given.items() if name not in PAGING),
+        tags=tuple(value for name, value in items if name == "tag"),
+        visibility=visibility,
+        member_status=member_status,
+        sort=_sort(items),
+        limit=_limit(given.get("limit")),
+        marker=given.get("marker") or None,
+    )
+
+
+def page(images: Iterable[Image], query: Query, who: Identity) -> tuple[list[Image], bool]:
+    """The page, and whether there is more after it. Raises BadRequest when the marker is not in the list."""
+    found = [i for i in images if _listed(i, query, who) and _matches(i, query)]
+    for key, descends in reversed((*query.sort, ("id", True))):
+        found.sort(key=lambda image, key=key: _order(image_view(image).get(key)), reverse=descends)  # type: ignore[misc]  # mypy does not infer a lambda with a default
+    start = 0
+    if query.marker is not None:
+        at = next((n for n, image in enumerate(found) if image.id == query.marker), None)
+        if at is None:
+            raise BadRequest("Invalid marker. Image could not be found.")
+        start = at + 1
+    return found[start : start + query.limit], len(found) > start + query.limit
+
+
+def next_link(items: list[tuple[str, str]], last: str) -> str:
+    kept = [(name, value) for name, value in items if name != "marker"]
+    return f"/v2/images?{urlencode([*kept, ('marker', last)])}"
+
+
+def first_link(items: list[tuple[str, str]]) -> str:
+    kept = [(name, value) for name, value in items if name != "marker"]
+    return f"/v2/images?{urlencode(kept)}" if kept else "/v2/images"
+
+
+def _listed(image: Image, query: Query, who: Identity) -> bool:
+    """Community images of others are listed only when asked for by that visibility; hidden ones by os_hidden."""
+    if query.visibility in VISIBILITIES and image.visibility != query.visibility:
+        return False
+    if not any(name == "os_hidden" for name, _ in query.filters) and image.hidden:
+        return False
+    if may_change(image, who) or image.visibility == "public":
+        return True
+    if image.visibility == "community":
+        return query.visibility in ("community", "all")
+    member = image.members.get(who.project)
+    return image.visibility == "shared" and member is not None and query.member_status in ("all", member.status)
+
+
+def _matches(image: Image, query: Query) -> bool:
+    if not set(query.tags) <= set(image.tags):
+        return False
+    view = image_view(image)
+    return all(_fits(view, name, value) for name, value in query.filters)
+
+
+def _fits(view: dict[str, Any], name: str, asked: str) -> bool:
+    if name in ("size_min", "size_max"):
+        if not asked.isdecimal():
+            raise BadRequest(f"Invalid value for option {name}: {asked}")
+        size = view["size"] or 0
+        return size >= int(asked) if name == "size_min" else size <= int(asked)
+    value = view.get(name)
+    if isinstance(value, bool):
+        return str(value).lower() == asked.lower()
+    if asked.startswith("in:") and name in BY_NAME:
+        return str(value) in [part.strip('"') for part in asked[3:].split(",")]
+    return value is not None and str(value) == asked
+
+
+def _sort(items: list[tuple[str, str]]) -> tuple[tuple[str, bool], ...]:
+    pairs: list[tuple[str, str]] = []
+    directions = [value for name, value in items if name == "sort_dir"]
+    for name, value in items:
+        if name == "sort":
+            pairs += [(part.partition(":")[0], part.partition(":")[2] or "desc") for part in value.split(",")]
+        elif name == "sort_key":
+            number = len(pairs)
+            direction = directions[number] if number < len(directions) else (directions or ["desc"])[-1]
+            pairs.append((value, direction))
+    if not pairs:
+        pairs = [("created_at", (directions or ["desc"])[0])]
+    for key, direction in pairs:
+        if key not in SORT_KEYS:
+            raise BadRequest(f"Invalid sort key: {key}. It must be one of the following: {', '.join(SORT_KEYS)}.")
+        if direction not in ("asc", "desc"):
+            raise BadRequest(f"Invalid sort direction: {direction}")
+    return tuple((key, direction == "desc") for key, direction in pairs)
+
+
+def _order(value: Any) -> tuple[bool, Any]:
+    """What has no value stands before what has."""
+    return (value is not None, value if value is not None else "")
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not text.isdecimal():
+        raise BadRequest(
+            "limit param must be an integer" if not text.startswith("-") else "limit param must be positive"
+        )
+    return min(int(text), MAX_LIMIT)

@@ -1,0 +1,104 @@
+"""Records as Glance's JSON."""
+
+from datetime import datetime
+from typing import Any
+
+from control.images.attributes import ATTRIBUTES
+from schemas.image import Image, Member
+
+
+def instant(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def image_view(image: Image) -> dict[str, Any]:
+    """A property of the user's never hides one of Glance's."""
+    return {
+        **image.properties,
+        "id": image.id,
+        "name": image.name,
+        "status": image.status,
+        "visibility": image.visibility,
+        "protected": image.protected,
+        "os_hidden": image.hidden,
+        "owner": image.owner,
+        "disk_format": image.disk_format,
+        "container_format": image.container_format,
+        "min_disk": image.min_disk_gb,
+        "min_ram": image.min_ram_mb,
+        "size": image.size,
+        "virtual_size": image.virtual_size,
+        "checksum": image.checksum,
+        "os_hash_algo": "sha512" if image.os_hash_value else None,
+        "os_hash_value": image.os_hash_value,
+        "tags": list(image.tags),
+        "created_at": instant(image.created),
+        "updated_at": instant(image.updated),
+        "self": f"/v2/images/{image.id}",
+        "file": f"/v2/images/{image.id}/file",
+        "schema": "/v2/schemas/image",
+    }
+
+
+def member_view(image: Image, project: str, member: Member) -> dict[str, Any]:
+    return {
+        "image_id": image.id,
+        "member_id": project,
+        "status": member.status,
+        "created_at": instant(member.created),
+        "updated_at": instant(member.updated),
+        "schema": "/v2/schemas/member",
+    }
+
+
+def image_schema() -> dict[str, Any]:
+    return {
+        "name": "image",
+        "properties": {attribute.name: attribute.schema for attribute in ATTRIBUTES},
+        "additionalProperties": {"type": "string"},
+        "links": [
+            {"rel": "self", "href": "{self}"},
+            {"rel": "enclosure", "href": "{file}"},
+            {"rel": "describedby", "href": "{schema}"},
+        ],
+    }
+
+
+def images_schema() -> dict[str, Any]:
+    return {
+        "name": "images",
+        "properties": {
+            "images": {"type": "array", "items": image_schema()},
+            "first": {"type": "string"},
+            "next": {"type": "string"},
+            "schema": {"type": "string"},
+        },
+        "links": [
+            {"rel": "first", "href": "{first}"},
+            {"rel": "next", "href": "{next}"},
+            {"rel": "describedby", "href": "{schema}"},
+        ],
+    }
+
+
+def member_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "name": "member",
+        "properties": {
+            "member_id": text,
+            "image_id": text,
+            "created_at": text,
+            "updated_at": text,
+            "status": {"type": "string", "enum": ["pending", "accepted", "rejected"]},
+            "schema": text,
+        },
+    }
+
+
+def members_schema() -> dict[str, Any]:
+    return {
+        "name": "members",
+        "properties": {"members": {"type": "array", "items": member_schema()}, "schema": {"type": "string"}},
+        "links": [{"rel": "describedby", "href": "{schema}"}],
+    }
