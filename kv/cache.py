@@ -12,6 +12,7 @@ from attrs import frozen
 from kv.keys import Key, Span
 from kv.store import Store
 from kv.txn import Stored
+from schemas.codec import UnreadableRecord
 from schemas.errors import StoreUnavailable
 
 R = TypeVar("R")
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 
 IDLE_SECONDS: Final = 5.0
 """A stream that says nothing for so long is asked for progress; after as long again it counts as dead."""
+ASK_SECONDS: Final = 0.5
+"""How often a waiter asks for progress."""
 
 
 @frozen
@@ -55,19 +58,22 @@ class Cache(Generic[R]):
         self._on_change = on_change
         self._moved = asyncio.Condition()
         self._stream: Any = None
+        self._wanted = asyncio.Event()
+        """somebody waits for progress"""
 
     def get(self, key: Key[R]) -> R | None:
         stored = self.items.get(key.path)
         return stored.value if stored else None
 
     async def wait_until(self, revision: int) -> None:
-        """Returns when the copy holds every write up to `revision`."""
-        if self.revision >= revision:
-            return
-        if self._stream is not None:
-            await self._ask_progress()
-        async with self._moved:
-            await self._moved.wait_for(lambda: self.revision >= revision)
+        """Returns when the copy holds every write up to `revision`, however often the stream breaks until then."""
+        while self.revision < revision:
+            self._wanted.set()
+            try:
+                async with asyncio.timeout(ASK_SECONDS), self._moved:
+                    await self._moved.wait_for(lambda: self.revision >= revision)
+            except TimeoutError:
+                continue  # the question was lost with its stream, or came before etcd had sent all of a backlog
 
     async def run(self) -> None:
         """Until cancelled. Survives the loss of etcd and compaction."""
@@ -91,7 +97,7 @@ class Cache(Generic[R]):
             pause = min(pause * 2, 1.0)
 
     async def _list(self) -> None:
-        found, revision = await self._store.snapshot(self._span)
+        found, revision = await self._store.snapshot(self._span, unreadable=_log_unreadable)
         fresh = {s.key.path: s for s in found}
         for path in self.items.keys() - fresh.keys():
             self._apply(path, None)
@@ -108,26 +114,33 @@ class Cache(Generic[R]):
             key=self._full(self._span.start), range_end=self._full(self._span.end), start_revision=self.revision + 1
         )
         await self._stream.write(rpc.WatchRequest(create_request=create))
-        asked = False
-        # A read that is cancelled ends the whole stream, so one read stays pending over the idle checks.
-        pending: asyncio.Future[Any] | None = None
+        # A read or write that is cancelled ends the whole stream, so only this loop touches it, and one read stays
+        # pending over everything else.
+        reading: asyncio.Future[Any] = asyncio.ensure_future(self._stream.read())
+        wanted = asyncio.ensure_future(self._wanted.wait())
+        heard = (clock := asyncio.get_running_loop().time)()
         try:
             while True:
-                pending = pending or asyncio.ensure_future(self._stream.read())
-                done, _ = await asyncio.wait([pending], timeout=IDLE_SECONDS)
-                if not done:
-                    if asked:
-                        raise TimeoutError("no progress reported")
-                    asked = True
-                    await self._ask_progress()
-                    continue
-                answer, pending, asked = pending.result(), None, False
-                if answer is grpc.aio.EOF:
-                    raise ConnectionError("etcd ended the watch")
-                await self._take(answer)
+                done, _ = await asyncio.wait(
+                    [reading, wanted], timeout=IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if reading in done:
+                    heard = clock()
+                    answer = reading.result()
+                    if answer is grpc.aio.EOF:
+                        raise ConnectionError("etcd ended the watch")
+                    reading = asyncio.ensure_future(self._stream.read())
+                    await self._take(answer)
+                elif clock() - heard >= 2 * IDLE_SECONDS:
+                    raise TimeoutError("no progress reported")
+                else:
+                    self._wanted.clear()
+                    wanted.cancel()
+                    wanted = asyncio.ensure_future(self._wanted.wait())
+                    await self._stream.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
         finally:
-            if pending is not None:
-                pending.cancel()
+            reading.cancel()
+            wanted.cancel()
 
     async def _take(self, answer: Any) -> None:
         if answer.canceled:
@@ -139,10 +152,17 @@ class Cache(Generic[R]):
             return
         for event in answer.events:
             path = event.kv.key.decode()[len(self._store.prefix) :]
-            stored = None if event.type == rpc.Event.DELETE else self._store.stored(self._span.cls, event.kv)
-            self._apply(path, stored)
-        if answer.events or answer.header.revision > self.revision:
-            await self._advance(answer.header.revision)
+            self._apply(path, None if event.type == rpc.Event.DELETE else self._readable(event.kv))
+        # A long backlog comes in parts, each headed by the newest revision: only the last event tells how far it is.
+        await self._advance(answer.events[-1].kv.mod_revision if answer.events else answer.header.revision)
+
+    def _readable(self, kv: Any) -> Stored[R] | None:
+        """A record that cannot be read counts as absent: its neighbours are of use without it."""
+        try:
+            return self._store.stored(self._span.cls, kv)
+        except UnreadableRecord as error:
+            _log_unreadable(error)
+            return None
 
     def _apply(self, path: str, stored: Stored[R] | None) -> None:
         old = self.items.get(path)
@@ -158,9 +178,6 @@ class Cache(Generic[R]):
             self.revision = max(self.revision, revision)
             self._moved.notify_all()
 
-    async def _ask_progress(self) -> None:
-        await self._stream.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
-
     def _close_stream(self) -> None:
         if self._stream is not None:
             self._stream.cancel()
@@ -168,3 +185,7 @@ class Cache(Generic[R]):
 
     def _full(self, path: str) -> bytes:
         return (self._store.prefix + path).encode()
+
+
+def _log_unreadable(error: UnreadableRecord) -> None:
+    log.error("unreadable record left out", reason=error.message)

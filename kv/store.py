@@ -1,6 +1,6 @@
 """A store: one etcd and a prefix in it, read and written as records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from aetcd import rpc
@@ -63,11 +63,22 @@ class Store:
         """The records of a span in the order of their keys."""
         return (await self.snapshot(span))[0]
 
-    async def snapshot(self, span: Span[R]) -> tuple[list[Stored[R]], int]:
-        """As `range`, with the revision at which it is true."""
+    async def snapshot(
+        self, span: Span[R], unreadable: Callable[[UnreadableRecord], None] | None = None
+    ) -> tuple[list[Stored[R]], int]:
+        """As `range`, with the revision at which it is true; with `unreadable`, which is told of them, without the
+        records that cannot be read."""
         request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end))
         answer = await self.etcd.range(request)
-        return [self.stored(span.cls, kv) for kv in answer.kvs], answer.header.revision
+        found = []
+        for kv in answer.kvs:
+            try:
+                found.append(self.stored(span.cls, kv))
+            except UnreadableRecord as error:
+                if unreadable is None:
+                    raise
+                unreadable(error)
+        return found, answer.header.revision
 
     async def window(self, span: Span[R], limit: int) -> tuple[list[Stored[R]], int]:
         """The last `limit` records of a span in descending order, and how many it holds: that is what it costs."""

@@ -1,7 +1,8 @@
-"""A real etcd and a real nats-server for tests, each with its own ports and directory; they may be killed and paused."""
+"""A real etcd and a real nats-server for tests, each with its own port and directory; they may be killed and paused."""
 
 import asyncio
 import inspect
+import json
 import os
 import shutil
 import signal
@@ -133,6 +134,11 @@ class EtcdServer(Program):
                 return b'"health":"true"' in answer.read()
         except OSError:
             return False
+
+    def compact(self, revision: int) -> None:
+        """Forgets what was before."""
+        body = json.dumps({"revision": str(revision), "physical": True}).encode()
+        urllib.request.urlopen(f"http://{self.endpoint}/v3/kv/compaction", body, timeout=10).close()
 
 
 class NatsServer(Program):
