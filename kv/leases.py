@@ -26,14 +26,20 @@ class KeepAlive:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._etcd.timeout):
-                await self._open()
+                stream = await self._open()
                 self._waiting.setdefault(lease, []).append(future)
                 async with self._writing:
-                    await self._stream.write(rpc.LeaseKeepAliveRequest(ID=lease))
+                    await stream.write(rpc.LeaseKeepAliveRequest(ID=lease))
                 return await future
         except (TimeoutError, grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError) as error:
             await self.close()
             raise StoreUnavailable(f"etcd at {self._etcd.target} did not renew a lease: {error!r}") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # gRPC says so when another's failure has closed the stream under this one
+            raise StoreUnavailable(f"etcd at {self._etcd.target} did not renew a lease") from error
 
     async def close(self) -> None:
         reader, self._reader = self._reader, None
@@ -44,12 +50,13 @@ class KeepAlive:
             reader.cancel()
         self._fail(StoreUnavailable("the keep-alive stream was closed"))
 
-    async def _open(self) -> None:
+    async def _open(self) -> Any:
+        """The stream, which another's failure may take from `self` at any moment."""
         async with self._opening:
-            if self._reader is not None and not self._reader.done():
-                return
-            self._stream = await self._etcd.keepalive_stream()
-            self._reader = asyncio.create_task(self._read(self._stream), name="lease-keepalive")
+            if self._reader is None or self._reader.done():
+                self._stream = await self._etcd.keepalive_stream()
+                self._reader = asyncio.create_task(self._read(self._stream), name="lease-keepalive")
+            return self._stream
 
     async def _read(self, stream: Any) -> None:
         error: Exception = ConnectionError("etcd ended the keep-alive stream")

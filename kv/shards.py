@@ -50,6 +50,8 @@ class Shards:
         self._on_loss = on_loss
         self._leases: Family[str] = families.LEASES
         self._members: Family[str] = families.MEMBERS
+        self._unreturned: set[int] = set()
+        """given up, but the key may still say that they are ours"""
         self._dirty = asyncio.Event()
         self._keepalive = KeepAlive(store.etcd)
         self._member_cache = Cache(store, self._members.under(), self._changed)
@@ -153,6 +155,8 @@ class Shards:
         wanted = self._wanted()
         for shard in sorted(self.fences.keys() - wanted):
             await self._give_back(shard)
+        for shard in sorted(self._unreturned):
+            await self._return(shard, self._lease_cache.items.get(self._leases(shard).path))
         for shard in sorted(wanted - self.fences.keys()):
             key = self._leases(shard)
             if key.path not in self._lease_cache.items:
@@ -177,10 +181,18 @@ class Shards:
     async def _give_back(self, shard: int) -> None:
         fence = self.fences[shard]
         await self._lose(shard)
+        await self._return(shard, fence)
+
+    async def _return(self, shard: int, key: Stored[str] | None) -> None:
+        """Removes the key if it is ours; what fails is tried again, since nobody else can while our lease lives."""
+        self._unreturned.discard(shard)
+        if key is None or key.value != self.pod:
+            return
         try:
-            await self.store.commit(Txn("give shard").remove(fence))
+            await self.store.commit(Txn("give shard").remove(key))
         except KilonovaError as error:
-            log.info("shard left to its lease", shard=shard, reason=error.message)
+            log.info("shard not given back yet", shard=shard, reason=error.message)
+            self._unreturned.add(shard)
 
     async def _lose(self, shard: int) -> None:
         if self.fences.pop(shard, None) is not None:

@@ -1,0 +1,270 @@
+"""The contract of `kv.shards.Shards`: each shard has one owner, and a former one can write nothing."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+from attrs import define, field
+from substrate import EtcdServer, eventually
+
+from kv.client import Etcd
+from kv.keys import Cell, Family
+from kv.shards import Shards, owner_of
+from kv.store import Store
+from kv.txn import Txn
+from schemas.errors import CompareFailed, StoreUnavailable, UnknownOutcome
+from schemas.settings import StoreSettings
+from schemas.shards import SHARDS
+
+WORK = Family("work/{shard}", str)
+TTL = 2
+"""seconds; etcd grants none shorter than its election time-out allows"""
+
+ALL = set(range(SHARDS))
+
+
+@define(eq=False)
+class Member:
+    """A process's hold on shards, with what it was told."""
+
+    pod: str
+    store: Store
+    told: list[tuple[str, int]] = field(factory=list)
+    shards: Shards = field(init=False)
+    task: asyncio.Task[None] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.shards = Shards(self.store, self.pod, TTL, self._tell("gained"), self._tell("lost"), Cell)
+
+    def _tell(self, what: str) -> Callable[[int], Awaitable[None]]:
+        async def told(shard: int) -> None:
+            self.told.append((what, shard))
+
+        return told
+
+    @property
+    def owned(self) -> set[int]:
+        return set(self.shards.fences)
+
+    def start(self) -> "Member":
+        self.task = asyncio.create_task(self.shards.run(), name=self.pod)
+        return self
+
+    async def leave(self) -> None:
+        """A clean end: everything is handed over."""
+        assert self.task
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+
+    async def write(self, shard: int) -> int:
+        txn = Txn("work").put(WORK(shard), self.pod)
+        return await self.store.commit(self.shards.guard(txn, shard))
+
+
+@define(eq=False)
+class Crowd:
+    endpoint: str
+    prefix: str
+    members: dict[str, Member] = field(factory=dict)
+    etcds: dict[str, Etcd] = field(factory=dict)
+
+    def join(self, *pods: str) -> None:
+        """Each with a connection of its own."""
+        for pod in pods:
+            etcd = self.etcds[pod] = Etcd(StoreSettings(endpoints=(self.endpoint,), timeout=1.0))
+            self.members[pod] = Member(pod, Store(etcd, self.prefix)).start()
+
+    async def freeze(self, pod: str) -> Member:
+        """As a SIGSTOP: it keeps its beliefs, and nothing that it should do is done."""
+        member = self.members.pop(pod)
+        beliefs = dict(member.shards.fences)
+        assert member.task
+        with suppress(asyncio.CancelledError):
+            member.shards._abdicate = _nothing  # type: ignore[method-assign,assignment]
+            member.task.cancel()
+            await member.task
+        await member.shards._keepalive.close()
+        member.shards.fences = beliefs
+        return member
+
+    def shared_out(self) -> bool:
+        """Every shard has exactly one owner, the one that all agree on."""
+        owners = Counter(shard for m in self.members.values() for shard in m.owned)
+        members = frozenset(self.members)
+        return set(owners) == ALL and all(
+            m.owned == {s for s in ALL if owner_of(s, members) == pod} for pod, m in self.members.items()
+        )
+
+    async def disperse(self) -> None:
+        await asyncio.gather(*(m.leave() for m in self.members.values()))
+        for etcd in self.etcds.values():
+            await etcd.close()
+
+
+async def _nothing(_: int) -> None:
+    return
+
+
+@pytest.fixture
+async def crowd(store_settings: StoreSettings) -> AsyncIterator[Crowd]:
+    made = Crowd(store_settings.endpoints[0], store_settings.prefix)
+    yield made
+    await made.disperse()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_every_member_names_the_same_owner_and_all_have_a_share(count: int) -> None:
+    members = [f"pod-{n}" for n in range(count)]
+    owners = Counter(owner_of(s, frozenset(members)) for s in range(SHARDS))
+    assert set(owners) == set(members)
+    for leaver in members:
+        for shard in range(SHARDS):
+            before = owner_of(shard, frozenset(members))
+            after = owner_of(shard, frozenset(members) - {leaver})
+            assert after == before or before == leaver, "only the leaver's shards move"
+    assert owner_of(1, frozenset()) is None
+
+
+async def test_one_member_owns_all(crowd: Crowd) -> None:
+    crowd.join("a")
+    await eventually(crowd.shared_out)
+    member = crowd.members["a"]
+    assert member.shards.settled
+    assert sorted(member.told) == [("gained", shard) for shard in range(SHARDS)]
+    for shard in (0, 63):
+        await member.write(shard)
+
+
+async def test_members_join_and_leave_and_every_shard_has_one_owner(crowd: Crowd) -> None:
+    crowd.join("a")
+    await eventually(crowd.shared_out)
+    crowd.join("b", "c")
+    await eventually(crowd.shared_out)
+    assert all(m.owned for m in crowd.members.values())
+
+    leaver = crowd.members.pop("b")
+    began = asyncio.get_running_loop().time()
+    await leaver.leave()
+    assert leaver.owned == set()
+    await eventually(crowd.shared_out)
+    assert asyncio.get_running_loop().time() - began < TTL / 2, "a clean end does not wait for the lease"
+    gains = Counter(shard for what, shard in leaver.told if what == "gained")
+    assert gains == Counter(shard for what, shard in leaver.told if what == "lost")
+
+
+async def test_a_dead_member_is_inherited_when_its_lease_ends(crowd: Crowd) -> None:
+    crowd.join("a", "b")
+    await eventually(crowd.shared_out)
+    await crowd.freeze("a")
+    await eventually(crowd.shared_out, TTL * 4)
+    assert crowd.members["b"].owned == ALL
+
+
+async def test_a_paused_owner_writes_nothing_after_it_wakes(crowd: Crowd) -> None:
+    crowd.join("a", "b")
+    await eventually(crowd.shared_out)
+    paused = await crowd.freeze("a")
+    shard = min(paused.owned)
+    revision = await paused.write(shard)  # its lease still runs
+    heir = crowd.members["b"]
+    await eventually(lambda: heir.owned == ALL, TTL * 4)
+
+    for mine in sorted(paused.owned):
+        with pytest.raises(CompareFailed):
+            await paused.write(mine)
+    stored = await heir.store.get(WORK(shard))
+    assert stored
+    assert stored.mod_revision == revision
+    await heir.write(shard)
+    with pytest.raises(CompareFailed, match="taken over"):
+        await paused.shards.refence(shard)
+    assert shard not in paused.owned
+    with pytest.raises(CompareFailed, match="not ours"):
+        await paused.write(shard)
+
+
+async def test_fencing_anew_makes_an_earlier_write_impossible(crowd: Crowd) -> None:
+    crowd.join("a")
+    await eventually(crowd.shared_out)
+    member = crowd.members["a"]
+    late = member.shards.guard(Txn("late").put(WORK(7), "late"), 7)
+    await member.shards.refence(7)
+    with pytest.raises(CompareFailed):
+        await member.store.commit(late)
+    await member.write(7)
+    assert member.owned == ALL
+    assert member.told.count(("gained", 7)) == 1
+
+
+async def test_a_shard_whose_return_failed_does_not_stay_with_nobody(crowd: Crowd) -> None:
+    """The owner forgot the shard when its giving back lost a race with its own fencing; the key stayed as long as its
+    lease, for ever, and the wanted owner could not take it."""
+    crowd.join("a")
+    await eventually(crowd.shared_out)
+    a = crowd.members["a"]
+    goes_to_b = {s for s in ALL if owner_of(s, frozenset({"a", "b"})) == "b"}
+    for shard in goes_to_b:  # each fence is behind etcd's, so giving back fails
+        stored = await a.store.get(Cell.LEASES(shard))
+        assert stored
+        await a.store.commit(Txn("touch").put(stored.key, "a", stored.lease))
+    crowd.join("b")
+    await eventually(crowd.shared_out)
+
+
+async def test_a_lease_that_is_revoked_is_noticed_and_replaced(crowd: Crowd) -> None:
+    crowd.join("a")
+    await eventually(crowd.shared_out)
+    member = crowd.members["a"]
+    stored = await member.store.get(Cell.MEMBERS("a"))
+    assert stored
+    await member.store.etcd.revoke(stored.lease)
+    await eventually(lambda: ("lost", 0) in member.told)
+    await eventually(crowd.shared_out)
+    await member.write(0)
+
+
+async def test_a_killed_etcd_hands_out_the_shards_again(fragile_etcd: EtcdServer) -> None:
+    crowd = Crowd(fragile_etcd.endpoint, "killed-shards/")
+    crowd.join("a", "b")
+    await eventually(crowd.shared_out)
+    fragile_etcd.kill()
+    with pytest.raises(UnknownOutcome):
+        await crowd.members["a"].write(min(crowd.members["a"].owned))
+    fragile_etcd.start()
+    await eventually(crowd.shared_out, 10)
+
+    async def all_can_write() -> bool:
+        try:
+            for member in crowd.members.values():
+                for shard in member.owned:
+                    await member.write(shard)
+        except (CompareFailed, StoreUnavailable):
+            return False
+        return crowd.shared_out()
+
+    await eventually(all_can_write, 15)
+    await crowd.disperse()
+
+
+async def test_a_paused_etcd_loses_no_shard_for_good(fragile_etcd: EtcdServer) -> None:
+    crowd = Crowd(fragile_etcd.endpoint, "paused-shards/")
+    crowd.join("a", "b")
+    await eventually(crowd.shared_out)
+    fragile_etcd.pause()
+    await asyncio.sleep(TTL * 1.5)
+    fragile_etcd.resume()
+
+    async def all_can_write() -> bool:
+        try:
+            for member in crowd.members.values():
+                for shard in member.owned:
+                    await member.write(shard)
+        except (CompareFailed, StoreUnavailable):
+            return False
+        return crowd.shared_out()
+
+    await eventually(all_can_write, 15)
+    await crowd.disperse()
