@@ -13,7 +13,6 @@ from control.images.app import images_app
 from control.top import Top
 from runtime.health import Health, health_routes
 
-
 ROOMS = frozenset({"/compute", "/identity", "/image", "/placement"})
 
 

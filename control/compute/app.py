@@ -114,7 +114,7 @@ class ComputeApp:
         root: str,
     ) -> Reply:
         version, below = parts[0], parts[1:]
-        project = None if self._router.is_collection(below[0]) else below[0]
+        project = self._router.project_of(below)
         check_project(identity, project)
         below = below[1:] if project else below
         found, params = self._router.find(scope["method"], below)

@@ -35,9 +35,11 @@ class Router:
                 node = node.literal.setdefault(part, _Node())
         node.operations.setdefault(operation.method, []).append(operation)
 
-    def is_collection(self, segment: str) -> bool:
-        """Whether a path can begin with it: what else comes first is a project's id."""
-        return segment in self._root.literal
+    def project_of(self, parts: list[str]) -> str | None:
+        """The project that a URL may name before its collection."""
+        collections = self._root.literal
+        named = len(parts) > 1 and parts[0] not in collections and parts[1] in collections
+        return parts[0] if named else None
 
     def find(self, method: str, parts: list[str]) -> tuple[list[Operation], dict[str, str]]:
         """The operations of that method and path, several where versions or actions tell them apart, and the

@@ -8,7 +8,7 @@ from control.compute.paging import page_of, with_next
 from control.compute.schemas.common import truth
 from control.compute.views import hosts as views
 from kv.keys import Cell
-from schemas.errors import BadRequest, KilonovaError, NotFound
+from schemas.errors import BadRequest, KilonovaError, NotFound, NotImplementedHere
 from schemas.server import Instance, time_key
 
 PAGES_SINCE: Final = 33
@@ -33,6 +33,12 @@ async def show(call: Call) -> Body:
 
 async def statistics(call: Call) -> Body:
     return {"hypervisor_statistics": views.statistics(await list_hosts(call.top))}
+
+
+async def uptime(call: Call) -> Body:
+    """Raises NotFound, NotImplementedHere."""
+    host = await _find(call)
+    raise NotImplementedHere(f"Host {host.mapping.host} does not report its uptime.")
 
 
 async def search(call: Call) -> Body:

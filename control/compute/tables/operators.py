@@ -1,6 +1,6 @@
 """Quotas, limits, services, hypervisors and zones."""
 
-from control.compute.handlers import hypervisors, limits, quotas, services, zones
+from control.compute.handlers import aggregates, hypervisors, limits, quotas, services, zones
 from control.compute.operation import Operation
 from control.compute.schemas import operators as s
 
@@ -139,6 +139,16 @@ OPERATIONS = (
         reply=("hypervisor",),
     ),
     Operation(
+        "hypervisors.uptime",
+        "GET",
+        NODES + "/{hypervisor}/uptime",
+        hypervisors.uptime,
+        rule="os-hypervisors:uptime",
+        role="admin",
+        until=87,
+        reply=("hypervisor",),
+    ),
+    Operation(
         "hypervisors.search",
         "GET",
         NODES + "/{hypervisor}/search",
@@ -157,6 +167,15 @@ OPERATIONS = (
         role="admin",
         until=52,
         reply=("hypervisors",),
+    ),
+    Operation(
+        "aggregates.list",
+        "GET",
+        "/os-aggregates",
+        aggregates.index,
+        rule="os-aggregates:index",
+        role="admin",
+        reply=("aggregates",),
     ),
     Operation(
         "zones.list",

@@ -93,6 +93,8 @@ async def test_hypervisors(api: Api, host: str) -> None:
     assert len((await old.get("/os-hypervisors/h1/search"))["hypervisors"]) == 1
     assert "servers" not in (await old.get("/os-hypervisors/h1/servers"))["hypervisors"][0]
     await new.refused(404, "GET", "/os-hypervisors/h1/search")
+    await old.refused(501, "GET", f"/os-hypervisors/{listed['id']}/uptime")
+    assert await new.get("/os-aggregates") == {"aggregates": []}
     await api().refused(403, "GET", "/os-hypervisors")
 
 
