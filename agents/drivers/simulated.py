@@ -1,0 +1,334 @@
+"""A hypervisor in memory: hosts by the thousand in one process, with delays and failures to order.
+
+`SimulatedHypervisor` is the machine, `SimulatedDriver` the agent's handle on it. The machine outlives its drivers as a
+real one outlives its agent: pass the same object, or one made over the same state file, to adopt its guests.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from attrs import define, evolve, field, frozen
+
+from agents.drivers.base import Driver, OnChange
+from schemas.codec import dumps, loads
+from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable
+from schemas.guest import Address, GuestMark, GuestSpec, GuestState, HostFacts, PowerState
+
+Verb = Literal["start", "facts", "guests", "spawn", "destroy", "power_on", "power_off", "reboot", "console_output"]
+
+
+@frozen
+class SimulatedCapacity:
+    """`overcommit` is how far memory and disk of all guests may exceed the host's before it says HostFull."""
+
+    vcpus: int = 64
+    memory_mb: int = 262144
+    local_gb: int = 4000
+    overcommit: float = 1.0
+
+
+@frozen
+class Delays:
+    """Seconds. A pair is a range to draw from; verbs that are not named take no time."""
+
+    verbs: Mapping[Verb, float | tuple[float, float]] = field(factory=dict)
+    address: float | None = None
+    """from a guest's start until its addresses are reported; None: they come with the start's own result"""
+
+
+@frozen
+class Fault:
+    """Makes a verb fail in `rate` of its calls; `late` ones fail after they took effect."""
+
+    rate: float
+    error: Callable[[str], Exception] = HostError
+    message: str = "simulated failure"
+    late: bool = False
+
+
+@define
+class SimulatedGuest:
+    state: GuestState
+    memory_mb: int
+    disk_gb: int
+    nics: tuple[tuple[str, str], ...] = ()
+    """network and MAC of each interface"""
+    console: list[str] = field(factory=list)
+    boots: int = 0
+
+
+@frozen
+class _Saved:
+    guests: tuple[SimulatedGuest, ...]
+
+
+class SimulatedHypervisor:
+    """The machine. `down` makes every call raise HypervisorDown; `set_power` and `vanish` are what happens behind the
+    agent's back.
+
+    With a `state_file` every change is written there at once, so that the guests survive a kill of the process.
+    """
+
+    def __init__(self, state_file: Path | None = None) -> None:
+        self.guests: dict[str, SimulatedGuest] = {}
+        self.down = False
+        self.unusable_images: set[str] = set()
+        """digests whose bytes cannot be had"""
+        self._state_file = state_file
+        self._watchers: list[OnChange] = []
+        if state_file is not None and state_file.exists():
+            saved = loads(_Saved, state_file.read_bytes())
+            self.guests = {guest.state.server: guest for guest in saved.guests}
+
+    def watch(self, on_change: OnChange) -> None:
+        self._watchers.append(on_change)
+
+    def unwatch(self, on_change: OnChange) -> None:
+        if on_change in self._watchers:
+            self._watchers.remove(on_change)
+
+    def put(self, guest: SimulatedGuest) -> GuestState:
+        """Add or change a guest; watchers hear of it when its power state or addresses differ."""
+        old = self.guests.get(guest.state.server)
+        self.guests[guest.state.server] = guest
+        self._save()
+        new = guest.state
+        if old is None or (old.state.power_state, old.state.addresses) != (new.power_state, new.addresses):
+            for watcher in tuple(self._watchers):
+                watcher(new)
+        return new
+
+    def remove(self, server: str) -> None:
+        if self.guests.pop(server, None) is not None:
+            self._save()
+
+    def vanish(self, server: str) -> None:
+        """As when somebody else undefines a domain."""
+        gone = self.guests[server].state
+        self.remove(server)
+        for watcher in tuple(self._watchers):
+            watcher(evolve(gone, power_state=PowerState.NOSTATE))
+
+    def set_power(self, server: str, power_state: int) -> None:
+        """As when a guest shuts down by itself or crashes."""
+        guest = self.guests[server]
+        self.put(evolve(guest, state=evolve(guest.state, power_state=power_state)))
+
+    def _save(self) -> None:
+        # A few kB into the page cache: dearer to hand to a thread than to write. No fsync, as a kill loses nothing
+        # that was written and a simulated host does not outlive the loss of power.
+        if self._state_file is not None:
+            part = self._state_file.with_suffix(".part")
+            part.write_bytes(dumps(_Saved(tuple(self.guests.values()))))
+            part.replace(self._state_file)
+
+
+class SimulatedDriver(Driver):
+    """One simulated host. All chance comes from `random`, so a seed replays it."""
+
+    def __init__(
+        self,
+        hostname: str,
+        hypervisor: SimulatedHypervisor | None = None,
+        capacity: SimulatedCapacity = SimulatedCapacity(),
+        delays: Delays = Delays(),
+        faults: Mapping[Verb, Fault] | None = None,
+        random: Random | None = None,
+        host_ip: str = "127.0.0.1",
+    ) -> None:
+        self.hypervisor = hypervisor or SimulatedHypervisor()
+        self._hostname = hostname
+        self._capacity = capacity
+        self._delays = delays
+        self._faults = faults or {}
+        self._random = random or Random(0)
+        self._host_ip = host_ip
+        self._on_change: OnChange | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    async def start(self, on_change: OnChange) -> None:
+        await self._work("start")
+        self._on_change = on_change
+        self.hypervisor.watch(on_change)
+        for server, guest in self.hypervisor.guests.items():
+            if guest.state.power_state == PowerState.RUNNING and not guest.state.addresses:
+                self._address_later(server)
+
+    async def close(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self._on_change is not None:
+            self.hypervisor.unwatch(self._on_change)
+            self._on_change = None
+
+    async def facts(self) -> HostFacts:
+        await self._work("facts")
+        return HostFacts(
+            vcpus=self._capacity.vcpus,
+            memory_mb=self._capacity.memory_mb,
+            local_gb=self._capacity.local_gb,
+            hypervisor_type="QEMU",
+            hypervisor_version=7002000,
+            hypervisor_hostname=self._hostname,
+            host_ip=self._host_ip,
+            cpu_info=_cpu_info(self._capacity.vcpus),
+            traits=_TRAITS,
+        )
+
+    async def guests(self) -> Sequence[GuestState]:
+        await self._work("guests")
+        return [guest.state for guest in self.hypervisor.guests.values()]
+
+    async def spawn(self, spec: GuestSpec) -> GuestState:
+        await self._work("spawn")
+        server = spec.mark.server
+        old = self.hypervisor.guests.get(server)
+        if old is not None and old.state.mark is None:
+            raise HostError(f"domain {server} is not of our making")
+        if old is None or old.state.mark is None or old.state.mark.operation != spec.mark.operation:
+            self._check_image(spec)
+            self._check_room(spec)
+            self.hypervisor.guests.pop(server, None)
+            old = SimulatedGuest(
+                GuestState(server, PowerState.SHUTDOWN, spec.mark),
+                memory_mb=spec.memory_mb,
+                disk_gb=spec.root_gb + spec.ephemeral_gb + -(-spec.swap_mb // 1024),
+                nics=tuple((nic.network, nic.mac) for nic in spec.nics),
+            )
+        state = self._run(old, spec.mark)
+        self._fail("spawn", late=True)
+        return state
+
+    async def destroy(self, server: str) -> None:
+        await self._work("destroy")
+        guest = self.hypervisor.guests.get(server)
+        if guest is not None and guest.state.mark is None:
+            raise HostError(f"domain {server} is not of our making")
+        self.hypervisor.remove(server)
+        self._fail("destroy", late=True)
+
+    async def power_on(self, server: str, mark: GuestMark) -> GuestState:
+        self._guest(server)
+        await self._work("power_on")
+        state = self._run(self._guest(server), mark)
+        self._fail("power_on", late=True)
+        return state
+
+    async def power_off(self, server: str, mark: GuestMark, timeout: float) -> GuestState:
+        self._guest(server)
+        await self._work("power_off")
+        state = self._stop(server, mark)
+        self._fail("power_off", late=True)
+        return state
+
+    async def reboot(self, server: str, mark: GuestMark, hard: bool, timeout: float) -> GuestState:
+        self._guest(server)
+        await self._work("reboot")
+        self._stop(server, mark)
+        state = self._run(self._guest(server), mark)
+        self._fail("reboot", late=True)
+        return state
+
+    async def console_output(self, server: str, lines: int | None) -> str:
+        await self._work("console_output")
+        kept = self._guest(server).console
+        shown = kept if lines is None else kept[max(0, len(kept) - lines) :]
+        return "".join(f"{line}\n" for line in shown)
+
+    async def _work(self, verb: Verb) -> None:
+        """What a call of `verb` costs and how it may end before it changed anything."""
+        delay = self._delays.verbs.get(verb, 0.0)
+        if isinstance(delay, tuple):
+            delay = self._random.uniform(*delay)
+        await asyncio.sleep(delay)
+        if self.hypervisor.down:
+            raise HypervisorDown(f"the simulated hypervisor of {self._hostname} is down")
+        self._fail(verb, late=False)
+
+    def _fail(self, verb: Verb, late: bool) -> None:
+        fault = self._faults.get(verb)
+        if fault is not None and fault.late == late and self._random.random() < fault.rate:
+            raise fault.error(fault.message)
+
+    def _guest(self, server: str) -> SimulatedGuest:
+        guest = self.hypervisor.guests.get(server)
+        if guest is None:
+            raise GuestNotFound(f"{self._hostname} has no guest {server}")
+        return guest
+
+    def _check_image(self, spec: GuestSpec) -> None:
+        if spec.image is not None and spec.image.digest in self.hypervisor.unusable_images:
+            raise ImageUnusable(f"image {spec.image.id}: what was fetched does not match {spec.image.digest}")
+
+    def _check_room(self, spec: GuestSpec) -> None:
+        others = [guest for key, guest in self.hypervisor.guests.items() if key != spec.mark.server]
+        for what, wanted, used, has in (
+            ("MiB of memory", spec.memory_mb, sum(g.memory_mb for g in others), self._capacity.memory_mb),
+            ("GiB of disk", spec.root_gb + spec.ephemeral_gb, sum(g.disk_gb for g in others), self._capacity.local_gb),
+        ):
+            if used + wanted > has * self._capacity.overcommit:
+                raise HostFull(f"{self._hostname}: {wanted} {what} wanted, {used} of {has} used")
+
+    def _run(self, guest: SimulatedGuest, mark: GuestMark) -> GuestState:
+        if guest.state.power_state == PowerState.RUNNING:
+            return self.hypervisor.put(evolve(guest, state=evolve(guest.state, mark=mark)))
+        boots = guest.boots + 1
+        console = [*guest.console, f"GUEST-BOOTS {boots}", "GUEST-READY"][-200:]
+        later = self._delays.address is not None and not guest.state.addresses
+        addresses = guest.state.addresses if later else _addresses(guest)
+        state = evolve(guest.state, power_state=PowerState.RUNNING, mark=mark, addresses=addresses)
+        self.hypervisor.put(evolve(guest, state=state, console=console, boots=boots))
+        if later:
+            self._address_later(state.server)
+        return state
+
+    def _stop(self, server: str, mark: GuestMark) -> GuestState:
+        guest = self._guest(server)
+        return self.hypervisor.put(
+            evolve(guest, state=evolve(guest.state, power_state=PowerState.SHUTDOWN, mark=mark)),
+        )
+
+    def _address_later(self, server: str) -> None:
+        def appear() -> None:
+            self._timers.discard(timer)
+            guest = self.hypervisor.guests.get(server)
+            if guest is not None and guest.state.power_state == PowerState.RUNNING:
+                self.hypervisor.put(evolve(guest, state=evolve(guest.state, addresses=_addresses(guest))))
+
+        timer = asyncio.get_running_loop().call_later(self._delays.address or 0.0, appear)
+        self._timers.add(timer)
+
+
+def _addresses(guest: SimulatedGuest) -> tuple[Address, ...]:
+    """The last three bytes of a MAC, so that an address is as unique as its interface and the same on every start."""
+    return tuple(
+        Address(network, mac, ".".join(["10", *(str(int(byte, 16)) for byte in mac.split(":")[3:])]))
+        for network, mac in guest.nics
+    )
+
+
+def _cpu_info(vcpus: int) -> dict[str, object]:
+    return {
+        "arch": "x86_64",
+        "model": "qemu64",
+        "vendor": "AMD",
+        "features": [],
+        "topology": {"cells": 1, "sockets": 1, "cores": vcpus, "threads": 1},
+    }
+
+
+_TRAITS = frozenset(
+    {
+        "COMPUTE_NODE",
+        "COMPUTE_ARCH_X86_64",
+        "COMPUTE_IMAGE_TYPE_QCOW2",
+        "COMPUTE_IMAGE_TYPE_RAW",
+        "COMPUTE_NET_VIF_MODEL_VIRTIO",
+        "COMPUTE_STORAGE_BUS_VIRTIO",
+        "HW_ARCH_X86_64",
+    }
+)
