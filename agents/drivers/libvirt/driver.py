@@ -1,0 +1,242 @@
+"""QEMU guests by libvirt."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypeVar
+
+from attrs import evolve
+
+from agents.drivers.base import Driver, OnChange
+from agents.drivers.libvirt import domains
+from agents.drivers.libvirt.connection import Connection
+from agents.drivers.libvirt.console import console_tail
+from agents.drivers.libvirt.disks import CONSOLE_LOG, has_direct_io, make_files, remove_files
+from agents.drivers.libvirt.domain_xml import domain_xml
+from agents.drivers.libvirt.facts import host_facts, host_ip
+from agents.drivers.libvirt.guest_state import SeenGuest, changes
+from agents.drivers.libvirt.images import ImageCache
+from agents.drivers.libvirt.network import ensure_network, leases
+from agents.drivers.libvirt.virtualization import domain_type
+from agents.drivers.libvirt.waiting import in_thread
+from schemas.errors import GuestNotFound, HostError, HypervisorDown
+from schemas.guest import GuestMark, GuestSpec, GuestState, HostFacts
+from schemas.settings import LibvirtSettings
+
+T = TypeVar("T")
+
+_STOP_POLL: Final = 0.25
+_BUTTON_AGAIN: Final = 10.0
+"""seconds until a guest that missed the power button, as one that still boots does, sees it pressed again"""
+_SWEEP: Final = 30.0
+"""seconds between looks at all guests when nothing seems to happen"""
+
+
+class LibvirtDriver(Driver):
+    def __init__(self, settings: LibvirtSettings | None = None) -> None:
+        self._settings = settings = settings or LibvirtSettings()
+        self._images = ImageCache(settings.images_dir, settings.image_timeout, settings.image_ca_file)
+        self._connection = self._new_connection()
+        self._domain_type: Literal["kvm", "qemu"] = "qemu"
+        self._host_ip = "127.0.0.1"
+        self._stirred = asyncio.Event()
+        self._seen: dict[str, GuestState] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def start(self, on_change: OnChange) -> None:
+        await in_thread(self._prepare)
+        self._domain_type = await domain_type(self._settings)
+        try:
+            await self._connection.open()
+            await self._connection.call(lambda handle: ensure_network(handle, self._settings))
+            self._seen = {seen.state.server: seen.state for seen in await self._look()}
+        except BaseException:
+            await self.close()
+            raise
+        self._watcher = asyncio.create_task(self._watch(on_change), name="libvirt-watch")
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+            self._watcher = None
+        await self._connection.close()
+        self._connection = self._new_connection()
+
+    async def facts(self) -> HostFacts:
+        return await self._connection.call(lambda handle: host_facts(handle, self._settings, self._domain_type))
+
+    async def guests(self) -> Sequence[GuestState]:
+        return [seen.state for seen in await self._look()]
+
+    async def spawn(self, spec: GuestSpec) -> GuestState:
+        finished = await self._connection.call(lambda handle: self._finish_earlier(handle, spec))
+        if finished is not None:
+            return finished
+        directory = self._settings.guest_dir(spec.mark.server)
+        try:
+            files = await make_files(spec, self._images, self._settings)
+            xml = domain_xml(spec, files, self._domain_type, self._settings)
+            return await self._connection.call(lambda handle: self._define(handle, spec, xml))
+        except HostError:
+            # A libvirt that went away may have the guest by now: its files stay until the next spawn or destroy.
+            with contextlib.suppress(HypervisorDown):
+                await self._connection.call(lambda handle: _remove(handle, spec.mark.server))
+                await in_thread(lambda: remove_files(directory))
+            raise
+
+    async def destroy(self, server: str) -> None:
+        await self._connection.call(lambda handle: _remove(handle, server))
+        self._seen.pop(server, None)  # no news to report
+        await in_thread(lambda: remove_files(self._settings.guest_dir(server)))
+
+    async def power_on(self, server: str, mark: GuestMark) -> GuestState:
+        return await self._change(server, mark, self._switch_on)
+
+    async def power_off(self, server: str, mark: GuestMark, timeout: float) -> GuestState:
+        await self._change(server, mark)
+        await self._shut_down(server, timeout)
+        return await self._change(server, mark, lambda _handle, domain: domains.pull_plug(domain))
+
+    async def reboot(self, server: str, mark: GuestMark, hard: bool, timeout: float) -> GuestState:
+        await self._change(server, mark)
+        if not hard:
+            await self._shut_down(server, timeout)
+
+        def cycle(handle: Any, domain: Any) -> None:
+            domains.pull_plug(domain)
+            self._switch_on(handle, domain)
+
+        return await self._change(server, mark, cycle)
+
+    async def console_output(self, server: str, lines: int | None) -> str:
+        log = self._settings.guest_dir(server) / CONSOLE_LOG
+        await self._connection.call(lambda handle: domains.ours(handle, server))
+        return await in_thread(lambda: console_tail(log, lines, self._settings.console_bytes))
+
+    def _new_connection(self) -> Connection:
+        settings = self._settings
+        return Connection(
+            settings.uri,
+            lambda _server: self._stirred.set(),
+            workers=settings.workers,
+            timeout=settings.call_timeout,
+            keepalive=settings.keepalive_seconds,
+        )
+
+    def _prepare(self) -> None:
+        settings = self._settings
+        try:
+            self._images.prepare()
+            # Guests' directories need no listing; QEMU, whoever it runs as, must get through to its own.
+            (settings.state_dir / "guests").mkdir(mode=0o711, exist_ok=True)
+        except OSError as error:
+            raise HostError(f"state_dir {settings.state_dir} is not usable: {error}") from error
+        if settings.disk_cache == "auto":
+            cache: Literal["none", "writeback"] = "none" if has_direct_io(settings.state_dir) else "writeback"
+            self._settings = evolve(settings, disk_cache=cache)
+        self._host_ip = host_ip(settings)
+
+    def _finish_earlier(self, handle: Any, spec: GuestSpec) -> GuestState | None:
+        """The guest, running, when this very operation made it before; else its name is clear. Blocking."""
+        domain = domains.find(handle, spec.mark.server)
+        if domain is None:
+            return None
+        label = domains.label_of(domain)
+        if label is None:
+            raise HostError(f"domain {spec.mark.server} bears no mark of ours and is left alone")
+        if label.mark.operation != spec.mark.operation:
+            domains.remove(domain)
+            return None
+        domains.set_mark(domain, label, spec.mark)
+        self._switch_on(handle, domain)
+        return self._state(handle, domain)
+
+    def _define(self, handle: Any, spec: GuestSpec, xml: str) -> GuestState:
+        """Blocking. Once defined, the domain bears its mark and all its files are there, so it can be finished."""
+        domain = handle.defineXML(xml)
+        self._switch_on(handle, domain)
+        return self._state(handle, domain)
+
+    def _switch_on(self, handle: Any, domain: Any) -> None:
+        ensure_network(handle, self._settings)
+        domains.start(domain)
+
+    def _state(self, handle: Any, domain: Any) -> GuestState:
+        return domains.see(domain, leases(handle, self._settings), self._host_ip).state
+
+    async def _change(
+        self, server: str, mark: GuestMark, act: Callable[[Any, Any], None] = lambda _handle, _domain: None
+    ) -> GuestState:
+        """Mark first: whoever finds the guest half changed then knows by which command."""
+
+        def work(handle: Any) -> GuestState:
+            domain, label = domains.ours(handle, server)
+            if label.mark != mark:
+                domains.set_mark(domain, label, mark)
+            act(handle, domain)
+            return self._state(handle, domain)
+
+        return await self._connection.call(work)
+
+    async def _shut_down(self, server: str, timeout: float) -> None:
+        """Press the power button until the guest is off or `timeout` seconds are over."""
+        if timeout <= 0:
+            return
+
+        def press(handle: Any) -> None:
+            domains.press_power_button(domains.ours(handle, server)[0])
+
+        def is_off(handle: Any) -> bool:
+            return not domains.ours(handle, server)[0].isActive()
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                pressed = -_BUTTON_AGAIN
+                loop = asyncio.get_running_loop()
+                while not await self._connection.call(is_off):
+                    if loop.time() - pressed >= _BUTTON_AGAIN:
+                        pressed = loop.time()
+                        await self._connection.call(press)
+                    await asyncio.sleep(_STOP_POLL)
+
+    async def _look(self) -> list[SeenGuest]:
+        return await self._connection.call(
+            lambda handle: domains.see_all(handle, leases(handle, self._settings), self._host_ip)
+        )
+
+    async def _watch(self, on_change: OnChange) -> None:
+        """Compare all guests with what was last seen whenever something stirs, and report what differs.
+
+        libvirt tells of lives but not of leases: while a running guest lacks an address, look for one, less and less
+        often since some guests never ask for any.
+        """
+        pause = self._settings.address_poll_seconds
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stirred.wait()
+            stirred = self._stirred.is_set()
+            self._stirred.clear()
+            try:
+                found = await self._look()
+            except HostError:
+                # Down: the reconnection stirs us. Anything else is looked at again with the next sweep.
+                pause = _SWEEP
+                continue
+            now = {seen.state.server: seen.state for seen in found}
+            changed = changes(self._seen, now)
+            self._seen = now
+            for state in changed:
+                on_change(state)
+            if not any(seen.awaits_address for seen in found):
+                pause = _SWEEP
+            elif stirred or changed:
+                pause = self._settings.address_poll_seconds
+            else:
+                pause = min(pause * 1.1, _SWEEP)  # news is then late by a tenth of the wait
+
+
+def _remove(handle: Any, server: str) -> None:
+    with contextlib.suppress(GuestNotFound):
+        domains.remove(domains.ours(handle, server)[0])
