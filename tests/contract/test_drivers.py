@@ -1,0 +1,258 @@
+"""The contract of `agents.drivers.base.Driver`, run against libvirt and against its simulated twin."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from driver_labs import SITE, Lab, LibvirtLab, SimulatedLab, console_shows, new_spec
+
+from agents.drivers.base import Driver
+from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable
+from schemas.guest import GuestMark, GuestState, PowerState
+
+RUNNING, SHUTDOWN = PowerState.RUNNING, PowerState.SHUTDOWN
+
+
+@pytest.fixture(params=["simulated", pytest.param("libvirt", marks=pytest.mark.guest)])
+async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
+    if request.param == "libvirt":
+        made: Lab = LibvirtLab(tmp_path, request.getfixturevalue("libvirt_guest"))
+    else:
+        made = SimulatedLab()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def driver(lab: Lab) -> Driver:
+    return await lab.driver()
+
+
+@pytest.fixture
+def marks() -> Iterator[GuestMark]:
+    """Never the same twice: each command has its own operation and generation."""
+    return (GuestMark(SITE, "", "p1", generation, f"op-{generation}") for generation in range(2, 1000))
+
+
+async def state_of(driver: Driver, server: str) -> GuestState | None:
+    return next((state for state in await driver.guests() if state.server == server), None)
+
+
+async def test_spawned_twice_it_is_one_guest(driver: Driver) -> None:
+    spec = new_spec()
+    first = await driver.spawn(spec)
+    second = await driver.spawn(spec)
+
+    assert (first.server, first.power_state, first.mark) == (spec.mark.server, RUNNING, spec.mark)
+    assert second.power_state == RUNNING
+    assert [s.server for s in await driver.guests()].count(spec.mark.server) == 1
+
+
+async def test_a_newer_attempt_of_the_same_operation_adopts_the_guest(driver: Driver) -> None:
+    spec = new_spec()
+    await driver.spawn(spec)
+    newer = evolve(spec, mark=evolve(spec.mark, generation=7))
+
+    assert (await driver.spawn(newer)).mark == newer.mark
+    state = await state_of(driver, spec.mark.server)
+    assert state is not None
+    assert state.mark == newer.mark
+
+
+async def test_another_operation_replaces_the_guest(driver: Driver) -> None:
+    spec = new_spec()
+    await driver.spawn(spec)
+    other = evolve(spec, mark=evolve(spec.mark, generation=2, operation="op-rebuild"), vcpus=2)
+
+    state = await driver.spawn(other)
+    assert (state.power_state, state.mark) == (RUNNING, other.mark)
+
+
+async def test_an_attempt_that_was_cut_off_is_finished(driver: Driver, lab: Lab) -> None:
+    """Defined, marked, but not running: what a kill between two steps leaves."""
+    spec = new_spec()
+    await driver.spawn(spec)
+    lab.stop_behind(spec.mark.server)
+
+    assert (await driver.spawn(spec)).power_state == RUNNING
+
+
+async def test_destroyed_twice_nothing_is_left(driver: Driver, lab: Lab) -> None:
+    spec = new_spec()
+    await driver.spawn(spec)
+    assert lab.leftovers(spec.mark.server)
+
+    await driver.destroy(spec.mark.server)
+    await driver.destroy(spec.mark.server)
+
+    assert await state_of(driver, spec.mark.server) is None
+    assert lab.leftovers(spec.mark.server) == []
+
+
+async def test_a_power_cycle_and_its_repetitions(driver: Driver, marks: Iterator[GuestMark]) -> None:
+    spec = new_spec()
+    server = spec.mark.server
+    await driver.spawn(spec)
+
+    for wanted, change in (
+        (SHUTDOWN, lambda mark: driver.power_off(server, mark, 0)),
+        (SHUTDOWN, lambda mark: driver.power_off(server, mark, 5)),
+        (RUNNING, lambda mark: driver.power_on(server, mark)),
+        (RUNNING, lambda mark: driver.power_on(server, mark)),
+        (RUNNING, lambda mark: driver.reboot(server, mark, True, 0)),
+        (SHUTDOWN, lambda mark: driver.power_off(server, mark, 0.3)),
+        (RUNNING, lambda mark: driver.reboot(server, mark, True, 0)),
+        # It does not obey the power button: nothing but firmware runs in it.
+        (RUNNING, lambda mark: driver.reboot(server, mark, False, 0.3)),
+    ):
+        mark = evolve(next(marks), server=server)
+        state = await change(mark)
+        assert (state.power_state, state.mark) == (wanted, mark)
+
+
+async def test_another_driver_knows_the_guests_and_their_marks(
+    driver: Driver, lab: Lab, marks: Iterator[GuestMark]
+) -> None:
+    spec = new_spec()
+    mark = evolve(next(marks), server=spec.mark.server)
+    await driver.spawn(spec)
+    await driver.power_off(spec.mark.server, mark, 0)
+    await driver.close()
+
+    successor = await lab.driver()
+    state = await state_of(successor, spec.mark.server)
+    assert state is not None
+    assert (state.power_state, state.mark) == (SHUTDOWN, mark)
+    assert (await successor.power_on(spec.mark.server, mark)).power_state == RUNNING
+    await successor.destroy(spec.mark.server)
+    assert lab.leftovers(spec.mark.server) == []
+
+
+async def test_calls_for_a_guest_that_is_not_there(driver: Driver, marks: Iterator[GuestMark]) -> None:
+    server = new_spec().mark.server
+    mark = evolve(next(marks), server=server)
+    for call in (
+        driver.power_on(server, mark),
+        driver.power_off(server, mark, 1),
+        driver.reboot(server, mark, False, 1),
+        driver.reboot(server, mark, True, 1),
+        driver.console_output(server, 10),
+    ):
+        with pytest.raises(GuestNotFound):
+            await call
+
+
+async def test_a_foreign_domain_is_seen_and_never_touched(driver: Driver, lab: Lab) -> None:
+    with lab.foreign() as server:
+        state = await state_of(driver, server)
+        assert state is not None
+        assert state.mark is None
+        spec = new_spec()
+        for call in (driver.destroy(server), driver.spawn(evolve(spec, mark=evolve(spec.mark, server=server)))):
+            with pytest.raises(HostError):
+                await call
+        assert await state_of(driver, server) is not None
+
+
+async def test_changes_are_reported_whoever_made_them(driver: Driver, lab: Lab) -> None:
+    spec = new_spec()
+    server = spec.mark.server
+    await driver.spawn(spec)
+    await lab.reported(server, power_state=RUNNING)
+    lab.stop_behind(server)
+    stopped = await lab.reported(server, power_state=SHUTDOWN)
+    assert stopped.mark == spec.mark
+
+    await driver.spawn(spec)
+    lab.vanish_behind(server)
+    await lab.reported(server, power_state=PowerState.NOSTATE)
+
+
+async def test_a_wrong_digest_leaves_nothing(driver: Driver, lab: Lab) -> None:
+    spec = new_spec(lab.wrong_image())
+    with pytest.raises(ImageUnusable):
+        await driver.spawn(spec)
+    assert lab.leftovers(spec.mark.server) == []
+
+
+async def test_a_full_host_says_so_and_keeps_nothing(lab: Lab) -> None:
+    async with lab.full() as (driver, spec):
+        with pytest.raises(HostFull):
+            await driver.spawn(spec)
+        assert await state_of(driver, spec.mark.server) is None
+        assert lab.leftovers(spec.mark.server) == []
+
+
+async def test_a_spawn_cancelled_at_any_moment_is_cleaned_up_by_destroy(driver: Driver, lab: Lab) -> None:
+    image = lab.image()
+    for wait in (0.0, 0.01, 0.05, 0.15, 0.3, 0.5):
+        spec = new_spec(image)
+        attempt = asyncio.create_task(driver.spawn(spec))
+        await asyncio.sleep(wait)
+        attempt.cancel()
+        await asyncio.wait([attempt])
+        await driver.destroy(spec.mark.server)
+        assert lab.leftovers(spec.mark.server) == [], f"cancelled after {wait} s"
+        assert await state_of(driver, spec.mark.server) is None
+
+
+async def test_guests_outlive_a_hypervisor_that_goes_away(lab: Lab) -> None:
+    async with lab.outage() as (driver, outage):
+        spec = new_spec()
+        await driver.spawn(spec)
+        await outage.begin()
+        for call in (driver.guests, driver.facts, lambda: driver.destroy(spec.mark.server)):
+            with pytest.raises(HypervisorDown):
+                await call()
+        await outage.end()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    state = await state_of(driver, spec.mark.server)
+                    break
+                except HypervisorDown:
+                    await asyncio.sleep(0.1)
+        assert state is not None
+        assert state.power_state == RUNNING
+        lab.stop_behind(spec.mark.server)
+        await lab.reported(spec.mark.server, power_state=SHUTDOWN)
+
+
+async def test_the_facts_of_a_host(driver: Driver) -> None:
+    facts = await driver.facts()
+    assert facts.vcpus > 0
+    assert facts.memory_mb > 0
+    assert facts.local_gb > 0
+    assert facts.hypervisor_type == "QEMU"
+    assert facts.hypervisor_version > 1_000_000
+    assert facts.hypervisor_hostname
+    assert {"arch", "model", "vendor", "features", "topology"} <= set(facts.cpu_info)
+    assert {"COMPUTE_NODE", "COMPUTE_IMAGE_TYPE_QCOW2", "HW_ARCH_X86_64"} <= facts.traits
+
+
+async def test_a_guest_from_boot_to_power_button(driver: Driver, lab: Lab, marks: Iterator[GuestMark]) -> None:
+    script = base64.b64encode(b"#!/bin/sh\necho USER-DATA-RAN\n").decode()
+    spec = new_spec(lab.image(), user_data=script, hostname="web1")
+    server = spec.mark.server
+    await driver.spawn(spec)
+
+    (address,) = (await lab.reported(server, 60, addresses=True)).addresses
+    assert (address.network, address.mac) == ("private", spec.nics[0].mac)
+    shown = await console_shows(driver, server, "GUEST-READY")
+    if isinstance(lab, LibvirtLab):
+        assert "GUEST-CONFIGDRIVE /dev/sr0" in shown
+        assert '"hostname":"web1.novalocal"' in shown
+        assert "USER-DATA-RAN" in shown
+        assert f"GUEST-DHCP eth0 {address.ip}/" in shown
+    assert len((await driver.console_output(server, 2)).splitlines()) == 2
+    assert await driver.console_output(server, 0) == ""
+
+    # The disk lasts over a soft reboot, which the guest carries out itself.
+    state = await driver.reboot(server, evolve(next(marks), server=server), False, 60)
+    assert state.power_state == RUNNING
+    shown = await console_shows(driver, server, "GUEST-BOOTS 2")
+    if isinstance(lab, LibvirtLab):
+        assert "GUEST-POWEROFF" in shown

@@ -1,0 +1,121 @@
+"""What only the libvirt driver does on a host: extra disks, full disks, dangerous images, a libvirtd in trouble."""
+
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from attrs import evolve
+from driver_labs import LibvirtLab, SocketProxy, console_shows, new_spec, small_disk
+
+from schemas.errors import HostFull, HypervisorDown, ImageUnusable
+
+pytestmark = pytest.mark.guest
+
+
+@pytest.fixture
+async def lab(libvirt_guest: Path, tmp_path: Path) -> AsyncIterator[LibvirtLab]:
+    made = LibvirtLab(tmp_path, libvirt_guest)
+    yield made
+    await made.close()
+
+
+def output_of(*command: str | Path) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+async def test_disks_as_the_flavor_says(lab: LibvirtLab) -> None:
+    driver = await lab.driver()
+    spec = new_spec(lab.image(), root_gb=2, ephemeral_gb=1, swap_mb=64, nics=())
+    await driver.spawn(spec)
+    directory = lab.state_dir / "guests" / spec.mark.server
+
+    def type_of(name: str) -> str:
+        return output_of("blkid", "-p", "-o", "value", "-s", "TYPE", directory / name)
+
+    assert (type_of("disk.eph0"), type_of("disk.swap"), type_of("disk.config")) == ("ext4\n", "swap\n", "iso9660\n")
+    shown = await console_shows(driver, spec.mark.server, "GUEST-CONFIGDRIVE")
+    assert "GUEST-DISK /dev/sr0" in shown
+    assert "virtual size: 2 GiB" in output_of("qemu-img", "info", "-U", directory / "disk")
+
+
+async def test_a_root_disk_of_0_is_as_large_as_the_image(lab: LibvirtLab) -> None:
+    driver = await lab.driver()
+    spec = new_spec(lab.image(), root_gb=0, nics=())
+    await driver.spawn(spec)
+
+
+@pytest.mark.parametrize("spare_kib", [40, 250], ids=["no room for the overlay", "no room for the config drive"])
+async def test_a_disk_that_fills_up_after_the_image(lab: LibvirtLab, spare_kib: int) -> None:
+    image = lab.image()
+    disk = lab.directory / "small"
+    with small_disk(disk, megabytes=image.size // (1 << 20) + 2):
+        driver = await lab.driver(state_dir=disk)
+        free = os.statvfs(disk)
+        filler = free.f_bavail * free.f_frsize - image.size - spare_kib * 1024
+        (disk / "filler").write_bytes(bytes(filler))
+        spec = new_spec(image)
+        with pytest.raises(HostFull):
+            await driver.spawn(spec)
+        assert list((disk / "guests").iterdir()) == []
+        assert not list((disk / "images").glob("*.part"))
+
+
+async def test_an_image_that_names_another_file_never_reaches_qemu(lab: LibvirtLab, tmp_path: Path) -> None:
+    trap = tmp_path / "web" / "trap.qcow2"
+    trap.parent.mkdir()
+    output_of("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "/etc/hostname", trap)
+    evil = LibvirtLab(tmp_path, trap)
+    driver = await lab.driver()
+    spec = new_spec(evil.image())
+    with pytest.raises(ImageUnusable, match="backing file"):
+        await driver.spawn(spec)
+    assert lab.leftovers(spec.mark.server) == []
+    evil.server.shutdown()
+
+
+async def test_an_image_larger_than_the_flavors_disk(lab: LibvirtLab, tmp_path: Path) -> None:
+    large = tmp_path / "web" / "large.qcow2"
+    large.parent.mkdir()
+    output_of("qemu-img", "create", "-q", "-f", "qcow2", large, "3G")
+    server = LibvirtLab(tmp_path, large)
+    driver = await lab.driver()
+    with pytest.raises(ImageUnusable, match="3 GiB"):
+        await driver.spawn(new_spec(server.image(), root_gb=2))
+    server.server.shutdown()
+
+
+async def test_no_libvirtd_at_the_start(lab: LibvirtLab) -> None:
+    with pytest.raises(HypervisorDown, match="nothing"):
+        await lab.driver(uri=f"qemu+unix:///system?socket={lab.directory}/nothing", call_timeout=0.5)
+
+
+async def test_a_silent_libvirtd_is_given_up_within_seconds(lab: LibvirtLab) -> None:
+    """As when it is stopped by a signal: the connection stays, no answer comes, and only keepalive tells."""
+    proxy = SocketProxy(lab.directory / "libvirt.sock", Path("/run/libvirt/libvirt-sock"))
+    await proxy.end()
+    driver = await lab.driver(uri=f"qemu+unix:///system?socket={proxy.path}", keepalive_seconds=1)
+    proxy.silent = True
+    began = monotonic()
+    with pytest.raises(HypervisorDown):
+        await driver.guests()
+    assert monotonic() - began < 8
+    proxy.silent = False
+    await proxy.begin()
+
+
+async def test_a_guest_on_a_bridge_of_the_host(lab: LibvirtLab) -> None:
+    await lab.driver()  # makes the NAT network, whose bridge serves here as the host's own
+    driver = await lab.driver(network="bridge", bridge="kilonova0")
+    spec = new_spec()
+    assert (await driver.spawn(spec)).power_state == 1
+    assert (await driver.spawn(evolve(spec, mark=evolve(spec.mark, generation=2)))).power_state == 1
+
+
+async def test_whether_a_guest_runs_with_an_accelerator() -> None:
+    from agents.drivers.libvirt.virtualization import guest_runs
+
+    assert await guest_runs("tcg")
+    assert not await guest_runs("none")
