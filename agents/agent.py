@@ -1,9 +1,7 @@
 """One host's agent: a session on the bus around a driver."""
 
 import asyncio
-import random
 from typing import Final
-from uuid import uuid4
 
 import structlog
 
@@ -11,6 +9,7 @@ from agents.drivers.base import Driver
 from agents.jobs import Jobs
 from bus.client import Bus
 from bus.service import Endpoint, Service
+from runtime import ambient
 from schemas.errors import BusUnavailable, KilonovaError, NobodyListens
 from schemas.guest import GuestState
 from schemas.messages import (
@@ -47,7 +46,7 @@ class Agent:
         self.registered = False
         self._settings = settings
         self._host_id = host_id
-        self._session = uuid4().hex
+        self._session = ambient.new_uuid().replace("-", "")
         self._driver = driver
         self._bus = bus
         self._service = service
@@ -101,9 +100,9 @@ class Agent:
                         continue
             except KilonovaError as error:
                 log.warning("not heard", host=self.host, reason=error.message)
-                await asyncio.sleep(0.2 + random.random() * min(beat, 2.0))
+                await asyncio.sleep(0.2 + ambient.chance() * min(beat, 2.0))
                 continue
-            await asyncio.sleep(beat * (0.9 + random.random() * 0.2))
+            await asyncio.sleep(beat * (0.9 + ambient.chance() * 0.2))
 
     async def _register(self) -> None:
         self._jobs.phase = "registering" if not self._jobs.running else self._jobs.phase

@@ -3,7 +3,6 @@ answered."""
 
 import asyncio
 import itertools
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
@@ -12,6 +11,7 @@ from attrs import define, evolve
 
 from agents.decide import Adopt, Begin, Memory, Refuse, decide
 from agents.drivers.base import Driver
+from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.errors import HostError, KilonovaError, to_wire
 from schemas.guest import GuestState
@@ -134,8 +134,10 @@ class Jobs:
                 return await self._driver.reboot(server, mark, hard, timeout)
 
     def _report(self, server: str, worker: _Worker) -> None:
-        if worker.sending is None or worker.sending.done():
-            worker.sending = asyncio.create_task(self._repeat(server, worker), name=f"report {server}")
+        """Says it now, even while an answer is waited for: who asks again may have taken over from a dead one."""
+        if worker.sending is not None:
+            worker.sending.cancel()
+        worker.sending = asyncio.create_task(self._repeat(server, worker), name=f"report {server}")
 
     async def _repeat(self, server: str, worker: _Worker) -> None:
         pause, longest = REPEAT_SECONDS
@@ -146,7 +148,7 @@ class Jobs:
             if await self._send(server, report) and report == worker.report:
                 worker.ended = asyncio.get_running_loop().time()
                 return
-            await asyncio.sleep(pause * (0.5 + random.random()))
+            await asyncio.sleep(pause * (0.5 + ambient.chance()))
             pause = min(pause * 2, longest)
 
 

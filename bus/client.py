@@ -73,6 +73,10 @@ class Bus:
         )
         return bus
 
+    def now(self) -> float:
+        """Unix seconds: what deadlines are told by."""
+        return time.time()
+
     @property
     def connected(self) -> bool:
         return bool(self.client.is_connected)

@@ -117,7 +117,7 @@ class Service:
 
     async def _handle(self, endpoint: Endpoint[Any], message: Msg) -> None:
         headers = message.headers or {}
-        if float(headers.get(DEADLINE, "inf")) < time.time():
+        if float(headers.get(DEADLINE, "inf")) < self._bus.now():
             HANDLED.labels(endpoint.name, "late").inc()
             return
         REQUEST_ID.set(headers.get(REQUEST, ""))

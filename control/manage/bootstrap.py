@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 
@@ -13,6 +13,7 @@ from kv.client import Etcd
 from kv.keys import Global
 from kv.store import Store
 from kv.txn import Txn
+from runtime import ambient
 from schemas.errors import BadRequest
 from schemas.host import BusAddress, CellMapping, StoreAddress
 from schemas.server import CELL0
@@ -47,7 +48,7 @@ def cells_of(settings: Settings, key: SiteKey) -> tuple[CellMapping, CellMapping
     cell, top = settings.cell, settings.top
     cell0 = CellMapping(CELL0, CELL0_UUID, _address(top.store, f"{top.prefix.rstrip('/')}-cell0/", key), None)
     bus = BusAddress(cell.bus.url)
-    return cell0, CellMapping(cell.name, str(uuid4()), _address(cell.store, cell.prefix, key), bus)
+    return cell0, CellMapping(cell.name, ambient.new_uuid(), _address(cell.store, cell.prefix, key), bus)
 
 
 def _address(store: StoreSettings, prefix: str, key: SiteKey) -> StoreAddress:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -16,6 +15,7 @@ from control.scheduler.model import HostState
 from control.top import Top
 from kv.keys import Global
 from kv.txn import Stored, Txn
+from runtime import ambient
 from schemas.errors import CompareFailed, UnknownOutcome
 from schemas.messages import Select, Selected, Selection, SelectItem
 from schemas.operation import Line
@@ -81,7 +81,7 @@ class Scheduler:
         assert host.mapping
         assert host.provider
         assert host.usages
-        now = datetime.now(UTC)
+        now = ambient.now()
         asked = needed_by(item.spec.flavor)
         provider = host.provider.value.uuid
         if lacking(host.provider.value.inventories, host.usages.value.used, asked):

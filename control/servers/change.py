@@ -1,7 +1,7 @@
 """Changes of existing servers: each one transaction in the server's cell that also holds its operation."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from attrs import evolve, frozen
@@ -14,6 +14,7 @@ from control.top import Top
 from kv.keys import Cell, Global
 from kv.store import Store
 from kv.txn import Stored, Txn
+from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.errors import CompareFailed, Locked, Unavailable
 from schemas.identity import Identity
@@ -49,7 +50,7 @@ async def change_server(
             check_allowed(kind, at.request.value.instance, ignore_lock=identity.is_admin)
             raise CompareFailed("it has just left for a cell")
         rule = check_allowed(kind, at.instance.value, ignore_lock=identity.is_admin)
-        now = datetime.now(UTC)
+        now = ambient.now()
         before = at.instance.value
         after = evolve(before, task_state=rule.task, generation=before.generation + 1, updated=now)
         operation = Operation(
@@ -104,7 +105,7 @@ async def delete_server(top: Top, identity: Identity, uuid: str, *, any_project:
 async def delete_in_cell(top: Top, at: Located, user: str) -> None:
     """Turns whatever operation the server has into a delete that inherits its results."""
     assert at.instance is not None
-    now = datetime.now(UTC)
+    now = ambient.now()
     if at.operation and at.operation.value.kind == "delete":
         return
     replaced = at.operation.value if at.operation else None
@@ -126,7 +127,7 @@ async def update_server(
 
     async def once() -> Instance:
         at = await locate(top, identity, uuid, any_project=any_project)
-        now = datetime.now(UTC)
+        now = ambient.now()
         if at.instance is not None:
             after = evolve(change(at.instance.value), updated=now)
             txn = Txn("update server").replace(at.instance, after)
@@ -183,7 +184,7 @@ async def _cancel_build(top: Top, at: Located) -> None:
     if at.building.value.cancel:
         return
     assert at.request is not None
-    deleting = evolve(at.request.value.instance, task_state="deleting", updated=datetime.now(UTC))
+    deleting = evolve(at.request.value.instance, task_state="deleting", updated=ambient.now())
     txn = Txn("cancel build").replace(at.building, evolve(at.building.value, cancel=True))
     txn.replace(at.request, evolve(at.request.value, instance=deleting))
     building = at.building
@@ -199,7 +200,7 @@ async def _delete_from_cell0(top: Top, at: Located, instance: Stored[Instance]) 
     """cell0 has no conductor: its servers are removed at once, and the top is told as a conductor would."""
     store = top.cells.store(CELL0)
     txn = Txn("delete from cell0").remove(instance)
-    removal(txn, instance.value, None, datetime.now(UTC))
+    removal(txn, instance.value, None, ambient.now())
 
     async def applied() -> bool:
         return await store.get(instance.key) is None

@@ -1,7 +1,6 @@
 """Accepts servers: a global transaction writes all that the 202 promises, up to 20 servers at once."""
 
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from datetime import timedelta
 from weakref import WeakKeyDictionary
 
 from attrs import evolve
@@ -12,6 +11,7 @@ from control.servers.quota import charge_of, limits_of
 from control.top import Top
 from kv.keys import Global
 from kv.txn import Txn
+from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.identity import Identity
 from schemas.messages import Wake
@@ -39,10 +39,10 @@ async def create_servers(
 ) -> tuple[str, list[Instance]]:
     """The reservation id and the servers as accepted. Raises QuotaExceeded when `min_count` do not fit. `limits` are
     the project's, if the caller has just read them."""
-    reservation = "r-" + uuid4().hex[:8]
-    now = datetime.now(UTC)
+    reservation = "r-" + ambient.new_uuid()[:8]
+    now = ambient.now()
     # Distinct creation times keep the order of a multi-create in lists.
-    uuids = [str(uuid4()) for _ in range(draft.max_count)]
+    uuids = [ambient.new_uuid() for _ in range(draft.max_count)]
     servers = [
         evolve(s, created=now + timedelta(microseconds=i), updated=now)
         for i, s in enumerate(instances_of(draft, identity, uuids, reservation, now))

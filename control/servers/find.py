@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -13,6 +13,7 @@ from control.top import Top
 from kv.keys import Cell, Global, Key
 from kv.txn import Stored
 from kv.windows import newest
+from runtime import ambient
 from schemas.codec import from_dict
 from schemas.errors import BadRequest, NotFound, StoreUnavailable
 from schemas.identity import Identity
@@ -115,7 +116,7 @@ async def list_servers(
     before = await _path_of_marker(top, marker, project) if marker else None
     page = min(WINDOW, max(limit, 1))
     while len(found) < limit or changes_since:
-        lines = await newest(top.store, span, page, to_us(datetime.now(UTC)), before)
+        lines = await newest(top.store, span, page, to_us(ambient.now()), before)
         for one in await _load(top, lines):
             if wants(one.instance) and (changes_since is None or one.instance.updated >= changes_since):
                 found.append(one)
@@ -196,7 +197,7 @@ async def _or_none(finding: Awaitable[Found]) -> Found | None:
 
 async def _deleted(top: Top, project: str | None, since: datetime | None) -> list[Found]:
     """Deleted servers that the cells still keep, changed since then."""
-    today = datetime.now(UTC)
+    today = ambient.now()
     since = since or today - timedelta(days=top.settings.conductor.deleted_days)
     days = [(since + timedelta(days=n)).date().isoformat() for n in range((today.date() - since.date()).days + 1)]
     found = []

@@ -4,10 +4,11 @@ step       what is next
 clear      remove what a failed attempt left in its cell, then schedule
 schedule   ask the scheduler, which claims and sets step `place`
 place      write the server into its cell, then hand it over
+bury       no host: write the server into cell0, then hand it over
 deleting   handed over although it was cancelled meanwhile: delete it in its cell
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -24,8 +25,9 @@ from kv.keys import Cell, Global
 from kv.shards import Shards
 from kv.store import Store
 from kv.txn import Stored, Txn
+from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import CompareFailed, NobodyListens
+from schemas.errors import BusUnavailable, CompareFailed, NobodyListens
 from schemas.messages import Select, Selected, SelectItem, Wake
 from schemas.operation import Line, Operation
 from schemas.server import (
@@ -49,7 +51,9 @@ NO_VALID_HOST: Final = "No valid host was found. There are not enough hosts avai
 RETRIES_EXCEEDED: Final = (
     "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance {uuid}."
 )
-SELECT_SECONDS: Final = 10.0
+SELECT_SECONDS: Final = (1.5, 12.0)
+"""A scheduler that died over a question is not waited for long; a slow one is given twice as long each time, so that
+asking again does not bury it."""
 
 
 class Builds:
@@ -58,6 +62,8 @@ class Builds:
         self.fences: CellFences
         self._top = top
         self._grants = grants
+        self._patience: dict[str, float] = {}
+        """seconds for the scheduler's answer, by servers that did not get one yet"""
 
     async def look(self, shard: int, server: str) -> bool:
         """Brings a build one step on; False when there is none."""
@@ -78,31 +84,37 @@ class Builds:
         if step == "clear":
             await self._clear(shard, operation)
             return True
+        if step == "bury":
+            await self._bury(shard, operation, request)
+            return True
         if step == "schedule":
             if operation.value.cancel:
                 await self._remove(shard, operation, request)
                 return True
-            claimed = await self._schedule(shard, operation, request, spec.value)
+            claimed = await self._schedule(shard, operation, spec.value)
             if claimed is None:
                 return True
             operation = claimed
         await self._place(shard, operation, request)
         return True
 
-    async def _schedule(
-        self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest], spec: RequestSpec
-    ) -> Stored[Operation] | None:
+    async def _schedule(self, shard: int, operation: Stored[Operation], spec: RequestSpec) -> Stored[Operation] | None:
         """The operation as claimed, or None when it has to be looked at again."""
         op = operation.value
         if op.attempt > self._top.settings.scheduler.max_attempts:
-            await self._bury(shard, operation, request, RETRIES_EXCEEDED.format(uuid=op.server))
+            await self._refused(shard, operation, RETRIES_EXCEEDED.format(uuid=op.server))
             return None
         select = Select((SelectItem(op, operation.mod_revision, spec),))
+        shortest, longest = SELECT_SECONDS
+        patience = self._patience.pop(op.server, shortest)
         try:
-            selected = await self._top.bus.request(SCHEDULER_SELECT, select, Selected, SELECT_SECONDS)
+            selected = await self._top.bus.request(SCHEDULER_SELECT, select, Selected, patience)
+        except BusUnavailable:
+            self._patience[op.server] = min(patience * 2, longest)
+            raise
         except NobodyListens:
-            if datetime.now(UTC) > op.deadline:
-                await self._bury(shard, operation, request, "No scheduler answered in time.")
+            if ambient.now() > op.deadline:
+                await self._refused(shard, operation, "No scheduler answered in time.")
                 return None
             raise
         for selection in selected.decided:
@@ -111,7 +123,7 @@ class Builds:
             reason = selection.refusal or "no host"
             if op.fault is not None and op.attempt > 1:
                 reason = f"{reason}; the last attempt failed: {op.fault.message}"
-            await self._bury(shard, operation, request, NO_VALID_HOST, reason)
+            await self._refused(shard, operation, NO_VALID_HOST, reason)
         return None
 
     async def _place(self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest]) -> None:
@@ -145,7 +157,7 @@ class Builds:
         return await store.get(instance_key(draft))
 
     def _placing(self, op: Operation, request: BuildRequest, cell: str) -> Txn:
-        now = datetime.now(UTC)
+        now = ambient.now()
         draft, host = request.instance, str(op.host)
         instance = evolve(
             draft,
@@ -207,19 +219,29 @@ class Builds:
             .remove(operation)
         )
 
-    async def _bury(
-        self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest], message: str, details: str = ""
-    ) -> None:
-        """No host: the server rests in cell0, ERROR with a fault. It goes on counting against the quota, as in Nova."""
-        now = datetime.now(UTC)
-        op, draft = operation.value, request.value.instance
+    async def _refused(self, shard: int, operation: Stored[Operation], message: str, details: str = "") -> None:
+        """From now on the build only goes to cell0. Recorded first: were cell0 written straight away, whoever takes
+        over between that and the hand-over could find a host or a delete, and leave a second server behind."""
+        op = operation.value
+        fault = Fault(500, message, ambient.now(), details or (op.fault.message if op.fault else ""))
+        await self._commit(shard, Txn("refused").replace(operation, evolve(op, step="bury", fault=fault)))
+        log.info("no valid host", reason=details or message)
+
+    async def _bury(self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest]) -> None:
+        """The server rests in cell0, ERROR with a fault. It goes on counting against the quota, as in Nova."""
+        now = ambient.now()
+        op, draft, fault = operation.value, request.value.instance, operation.value.fault
+        assert fault is not None
+        store = self._top.cells.store(CELL0)
         if op.cancel:
+            buried = await self._fenced_get(store, shard, draft)
+            if buried is not None:
+                txn = Txn("dig up").remove(buried).delete(Cell.ACTIONS(op.server, op.request_id))
+                await self.fences.commit(store, shard, txn)
             await self._remove(shard, operation, request)
             return
-        fault = Fault(500, message, now, details or (op.fault.message if op.fault else ""))
         dead = evolve(draft, vm_state="error", task_state=None, fault=fault, attempt=op.attempt, updated=now)
-        action = finished_action(evolve(op, kind="build"), dead, f"{message} {details}".strip(), now)
-        store = self._top.cells.store(CELL0)
+        action = finished_action(evolve(op, kind="build"), dead, f"{fault.message} {fault.details}".strip(), now)
         txn = Txn("bury").create(instance_key(draft), dead).put(Cell.ACTIONS(op.server, op.request_id), action)
         try:
             await self.fences.commit(store, shard, txn)
@@ -228,7 +250,6 @@ class Builds:
                 raise
         mapping = await self._mapping(op.server)
         await self._commit(shard, self._handing_over(operation, request, mapping, CELL0))
-        log.info("no valid host", reason=details or message)
 
     async def _remove(self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest]) -> None:
         """A cancelled build that never reached a cell: claim, charge and all records go in one transaction."""
@@ -249,7 +270,7 @@ class Builds:
         key = Cell.INSTANCES(op.project, time_key(op.created_us, op.server))
         instance, running = await store.read(key, Cell.OPERATIONS(shard, op.server))
         if instance is not None and not (running and running.value.kind == "delete"):
-            now = datetime.now(UTC)
+            now = ambient.now()
             txn = Txn("accept delete")
             if running and running.value.step == "returning":
                 txn.replace(running, evolve(running.value, cancel=True))

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -15,6 +14,7 @@ from kv.cache import Cache, Change
 from kv.keys import Cell, Global
 from kv.shards import Shards
 from kv.txn import Txn
+from runtime import ambient
 from schemas.errors import CompareFailed, KilonovaError
 from schemas.host import Host, HostMapping
 from schemas.placement import Provider, Usages
@@ -106,7 +106,7 @@ class HostSync:
             txn.replace(usages, evolve(usages.value, generation=usages.value.generation + 1))
         if txn.writes:
             await self._top.store.commit(self.shards.guard(txn, shard_of(host.host)))
-            log.info("host mapped", host=host.host, cell=cell, at=datetime.now(UTC).isoformat())
+            log.info("host mapped", host=host.host, cell=cell, at=ambient.now().isoformat())
 
     def _mark(self, cell: str, host: str) -> None:
         self._stale.add((cell, host))
