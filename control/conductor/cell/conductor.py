@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -18,6 +17,7 @@ from kv.keys import Cell
 from kv.shards import Shards
 from kv.store import Store
 from kv.txn import Txn
+from runtime import ambient
 from runtime.health import Health
 from runtime.process import drained, run_until
 from schemas.errors import Conflict, Unavailable
@@ -114,7 +114,7 @@ class CellConductor:
         instance = await self._store.get(Cell.INSTANCES(line.value.project, time_key(line.value.created_us, server)))
         if instance is None or instance.value.host != message.host:
             return ToAgent()
-        after = observed(instance.value, told.state, datetime.now(UTC))
+        after = observed(instance.value, told.state, ambient.now())
         if after is not None:
             txn = Txn("guest changed").replace(instance, after)
             txn.absent(Cell.OPERATIONS(shard_of(server), server))

@@ -1,18 +1,17 @@
 """The hosts of a cell: sessions of their agents, inventories, liveness, strays."""
 
 import asyncio
-from datetime import UTC, datetime
-from uuid import uuid4
 
 import structlog
 
 from bus.client import Bus
-from kv.cache import Cache
+from kv.cache import Cache, Change
 from kv.keys import Cell
 from kv.leases import KeepAlive
 from kv.shards import Shards
 from kv.store import Store
 from kv.txn import Txn
+from runtime import ambient
 from schemas.errors import Unavailable
 from schemas.guest import GuestState
 from schemas.host import Alive, Host, Service
@@ -32,7 +31,7 @@ class Hosts:
 
     def __init__(self, store: Store, bus: Bus, site: str, cell: CellSettings, settings: ConductorSettings) -> None:
         self.shards: Shards
-        self.services = Cache(store, Cell.SERVICES.under(BINARY))
+        self.services = Cache(store, Cell.SERVICES.under(BINARY), self._service_changed)
         self.alive = Cache(store, Cell.ALIVE.under())
         self._store = store
         self._bus = bus
@@ -41,10 +40,17 @@ class Hosts:
         self._settings = settings
         self._keepalive = KeepAlive(store.etcd)
         self._renewed: dict[str, float] = {}
+        self._changed: dict[str, asyncio.Event] = {}
+        """by host; set once when its service record changes"""
 
     def session(self, host: str) -> str | None:
         service = self.services.get(Cell.SERVICES(BINARY, host))
         return service.session if service else None
+
+    async def session_ended(self, host: str, session: str) -> None:
+        """Returns when the host has another session than this, or none."""
+        while self.session(host) == session:
+            await self._changed.setdefault(host, asyncio.Event()).wait()
 
     def is_alive(self, host: str) -> bool:
         return Cell.ALIVE(host).path in self.alive.items
@@ -87,11 +93,11 @@ class Hosts:
         probed = await self._bus.request(subject, Probe(), ProbeReply, 2.0)
         if probed.session != message.session:
             raise Unavailable(f"another session of {host} answers yet")
-        now = datetime.now(UTC)
+        now = ambient.now()
         service = Service(
             host=host,
             binary=BINARY,
-            uuid=known.value.uuid if known else str(uuid4()),
+            uuid=known.value.uuid if known else ambient.new_uuid(),
             host_id=hello.host_id,
             session=message.session,
             version=hello.version,
@@ -118,7 +124,7 @@ class Hosts:
         stored = await self._store.get(Cell.HOSTS(host))
         if hello.facts is None or (stored and stored.value.facts == hello.facts):
             return
-        record = Host(host, hello.host_id, hello.facts, datetime.now(UTC))
+        record = Host(host, hello.host_id, hello.facts, ambient.now())
         txn = Txn("host facts")
         if stored:
             txn.replace(stored, record)
@@ -138,6 +144,11 @@ class Hosts:
             return False
         self._renewed[host] = now
         return True
+
+    def _service_changed(self, change: Change[Service]) -> None:
+        event = self._changed.pop(change.key.path.rsplit("/", 1)[1], None)
+        if event is not None:
+            event.set()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -1,8 +1,8 @@
 """Runs the operations of a cell: one step is one command, its report, one transaction."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import structlog
 from attrs import evolve
@@ -27,6 +27,7 @@ from kv.keys import Cell
 from kv.shards import Shards
 from kv.store import Store
 from kv.txn import Stored, Txn
+from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.errors import BY_NAME, BusUnavailable, CompareFailed, NobodyListens
 from schemas.guest import GuestSpec
@@ -101,7 +102,7 @@ class Runner:
         op, server = operation.value, operation.value.server
         if operation.create_revision > fence.create_revision or self._raised.get(server) == fence.create_revision:
             return operation, instance
-        now = datetime.now(UTC)
+        now = ambient.now()
         generation = instance.value.generation + 1
         raised = evolve(op, generation=generation, story=(*op.story, Line(now, f"taken over by {self.shards.pod}")))
         after = evolve(instance.value, generation=generation)
@@ -116,7 +117,7 @@ class Runner:
     async def _commit(
         self, shard: int, saga: Saga, operation: Stored[Operation], instance: Stored[Instance], outcome: Outcome
     ) -> None:
-        now = datetime.now(UTC)
+        now = ambient.now()
         decision: Decision = decide(saga, operation.value, instance.value, outcome, now)
         txn = transaction(decision, operation, instance, now)
         await self._store.commit(self.shards.guard(txn, shard))
@@ -130,15 +131,15 @@ class Runner:
             return Succeeded(None), None
         timeout = step.timeout(self._settings)
         if step is saga.step and saga.kind == "boot":
-            timeout = max(1.0, min(timeout, (op.deadline - datetime.now(UTC)).total_seconds()))
-        until = datetime.now(UTC) + timedelta(seconds=timeout)
+            timeout = max(1.0, min(timeout, (op.deadline - ambient.now()).total_seconds()))
+        until = ambient.now() + timedelta(seconds=timeout)
         attempt = 1
         while True:
             wanted = (op.server, op.generation, step.name, attempt)
             expectation = self.expectations.expect(wanted)
             try:
                 outcome = await self._ask(step, op, spec, attempt, expectation, until)
-                if isinstance(outcome, Failed) and _may_retry(outcome) and datetime.now(UTC) < until:
+                if isinstance(outcome, Failed) and _may_retry(outcome) and ambient.now() < until:
                     attempt += 1
                     expectation.settle(True)
                     await asyncio.sleep(min(0.5 * 2**attempt, 10))
@@ -154,7 +155,7 @@ class Runner:
         assert host is not None
         subject = host_verb(self._cell, host, "command")
         pause = 0.02
-        while datetime.now(UTC) < until:
+        while ambient.now() < until:
             session = self._hosts.session(host)
             if session is None or not self._hosts.is_alive(host):
                 if self._hosts.alive.connected:
@@ -183,15 +184,21 @@ class Runner:
                 pause = min(pause * 2, 1.0)
                 await asyncio.sleep(pause)
                 continue
-            report = await _wait(expectation, min(RESEND_SECONDS, (until - datetime.now(UTC)).total_seconds()))
+            seconds = min(RESEND_SECONDS, (until - ambient.now()).total_seconds())
+            report = await self._wait(expectation, host, session, seconds)
             if report is not None:
                 return Failed(report.error, report.message) if report.error else Succeeded(report.state)
         return Failed("BusUnavailable", f"host {host} did not finish {step.name} in time")
 
-
-async def _wait(expectation: Expectation, seconds: float) -> Report | None:
-    done, _ = await asyncio.wait([expectation.report], timeout=max(0.0, seconds))
-    return expectation.report.result() if done else None
+    async def _wait(self, expectation: Expectation, host: str, session: str, seconds: float) -> Report | None:
+        """None: say the command again, since time is up or the agent that took it is no more."""
+        restarted = asyncio.create_task(self._hosts.session_ended(host, session))
+        either: list[asyncio.Future[Any]] = [expectation.report, restarted]
+        try:
+            await asyncio.wait(either, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            restarted.cancel()
+        return expectation.report.result() if expectation.report.done() else None
 
 
 def _may_retry(failure: Failed) -> bool:
