@@ -54,8 +54,15 @@ FURTHER: Final[dict[str, Role]] = {
     "os-instance-actions:events:details": "admin",
     "os-lock-server:unlock:unlock_override": "admin",
     "limits:other_project": "admin",
+    "compute:servers:create:requested_destination": "admin",
 }
-"""Rules that an operation checks besides its own. Names without the prefix."""
+"""Rules that an operation checks besides its own."""
+
+
+def full_name(rule: str) -> str:
+    """Nova's name: with the prefix, but for the few that begin with `compute:`."""
+    return rule if rule.startswith("compute:") else PREFIX + rule
+
 
 REMEMBERED_SECONDS: Final = 5.0
 """An edited policy file takes effect within this time."""
@@ -81,7 +88,7 @@ class Policy:
         self._enforcer.suppress_deprecation_warnings = True
         self._enforcer.register_defaults(
             [policy.RuleDefault(name, check) for name, check in _BASE.items()]
-            + [policy.RuleDefault(PREFIX + name, CHECKS[role]) for name, role in (rules | FURTHER).items()]
+            + [policy.RuleDefault(full_name(name), CHECKS[role]) for name, role in (rules | FURTHER).items()]
         )
         if self._custom:
             self._enforcer.load_rules()
@@ -103,14 +110,14 @@ class Policy:
         verdict = self._verdicts.get(key)
         if verdict is None:
             target = {"project_id": project, "user_id": user, "tenant_id": project}
-            verdict = bool(self._enforcer.enforce(PREFIX + rule, target, _credentials(identity)))
+            verdict = bool(self._enforcer.enforce(full_name(rule), target, _credentials(identity)))
             self._verdicts[key] = verdict
         return verdict
 
     def check(self, identity: Identity, rule: str, project: str | None = None, user: str | None = None) -> None:
         """Raises Forbidden."""
         if not self.allows(identity, rule, project, user):
-            raise Forbidden(f"Policy doesn't allow {PREFIX}{rule} to be performed.")
+            raise Forbidden(f"Policy doesn't allow {full_name(rule)} to be performed.")
 
 
 def check_project(identity: Identity, in_url: str | None) -> None:

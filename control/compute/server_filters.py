@@ -49,6 +49,14 @@ FOR_EVERYBODY: Final = frozenset(
 )
 """The others are dropped for who may not use all filters."""
 
+MORE_FOR_EVERYBODY: Final = frozenset(
+    words(
+        "availability_zone config_drive key_name created_at launched_at terminated_at power_state task_state vm_state "
+        "progress user_id"
+    )
+)
+"""... from 2.83 on"""
+
 MAX_UNBOUNDED: Final = 3
 
 
@@ -74,6 +82,8 @@ def filters_of(query: Query, version: int, *, everything: bool, admin: bool) -> 
     allowed |= {"ip6"} if version >= 5 else set()
     allowed |= {"tags", "tags-any", "not-tags", "not-tags-any"} if version >= 26 else set()
     allowed |= {"changes-before"} if version >= 66 else set()
+    allowed |= {"locked"} if version >= 73 else set()
+    allowed |= MORE_FOR_EVERYBODY if version >= 83 else set()
     asked = {k: v for k, v in query.items() if (everything or k in allowed) and v}
     all_tenants = _all_tenants(asked.get("all_tenants"))
     if not all_tenants:
@@ -103,6 +113,7 @@ def _further(asked: Query) -> list[Test]:
     tests = [_matches(pattern(asked[key][-1]), _name) for key in ("name", "display_name") if key in asked]
     tests += [_matches(pattern(asked[key][-1]), _IPS[key]) for key in _IPS if key in asked]
     tests += [_flag(truth(asked[key][-1]), value) for key, value in _FLAGS.items() if key in asked]
+    tests += [_at(asked[key][-1], value) for key, value in _MOMENTS.items() if key in asked]
     for key, test in _TAG_TESTS.items():
         if key in asked:
             tests.append(_tagged({t for t in asked[key][-1].split(",") if t}, test))
@@ -120,6 +131,12 @@ _IPS: Final[dict[str, Callable[[Instance], list[str]]]] = {
 _FLAGS: Final[dict[str, Callable[[Instance], bool]]] = {
     "config_drive": lambda s: s.config_drive,
     "auto_disk_config": lambda s: s.disk_config == "AUTO",
+    "locked": lambda s: s.locked,
+}
+_MOMENTS: Final[dict[str, Callable[[Instance], datetime | None]]] = {
+    "created_at": lambda s: s.created,
+    "launched_at": lambda s: s.launched,
+    "terminated_at": lambda s: s.terminated,
 }
 _TAG_TESTS: Final[dict[str, Callable[[set[str], set[str]], bool]]] = {
     "tags": lambda asked, has: asked <= has,
@@ -135,6 +152,15 @@ def _matches(asked: re.Pattern[str], values: Callable[[Instance], list[str]]) ->
 
 def _flag(asked: bool, value: Callable[[Instance], bool]) -> Test:
     return lambda s: value(s) == asked
+
+
+def _at(asked: str, value: Callable[[Instance], datetime | None]) -> Test:
+    """Equal to the second. Raises BadRequest."""
+    try:
+        moment = parse_time(asked).replace(microsecond=0)
+    except ValueError:
+        raise BadRequest(f"Invalid filter: {asked} is no time") from None
+    return lambda s: (at := value(s)) is not None and at.replace(microsecond=0) == moment
 
 
 def _tagged(asked: set[str], test: Callable[[set[str], set[str]], bool]) -> Test:

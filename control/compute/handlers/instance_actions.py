@@ -29,5 +29,9 @@ async def index(call: Call) -> Body:
 
 async def show(call: Call) -> Body:
     action = await get_action(call.top, await find(call), call.params["id"])
-    viewer = views.Viewer(call.version, events=call.allows("os-instance-actions:events"))
+    viewer = views.Viewer(
+        call.version,
+        events=call.allows("os-instance-actions:events"),
+        details=call.allows("os-instance-actions:events:details"),
+    )
     return {"instanceAction": views.shown(action, viewer)}

@@ -35,7 +35,8 @@ async def get_console_output(call: Call) -> Body:
 
 async def lock(call: Call) -> None:
     """A second lock changes nothing, whoever set the first."""
-    await change(call, lambda s: s if s.locked else evolve(s, locked_by=_locker(call, s)))
+    reason = (call.body["lock"] or {}).get("locked_reason") if call.version >= 73 else None
+    await change(call, lambda s: s if s.locked else evolve(s, locked_by=_locker(call, s), locked_reason=reason))
 
 
 async def unlock(call: Call) -> None:

@@ -5,10 +5,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from control.cells.hosts import list_hosts
 from control.compute.call import Answer, Call
 from control.compute.flavors_store import visible
 from control.compute.schemas.common import number, truth
 from control.compute.views import servers as views
+from control.compute.views.hosts import hypervisor_name
 from control.servers.create import ServerDraft, create_servers
 from control.servers.quota import limit_keys, merged_limits
 from kv.keys import Global, Key
@@ -31,6 +33,7 @@ async def create(call: Call) -> Answer:
     if low > high:
         raise BadRequest("min_count must be <= max_count")
     place = _place(call, asked.get("availability_zone"))
+    requested = await _requested_host(call, asked, place)
     image_id = _image_id(asked)
     networks = _networks(asked.get("networks"))
     groups = _security_groups(asked.get("security_groups"))
@@ -59,6 +62,7 @@ async def create(call: Call) -> Answer:
         networks=networks,
         availability_zone=place.zone,
         forced_host=place.host,
+        requested_host=requested,
         scheduler_hints=hints,
         disk_config=asked.get("OS-DCF:diskConfig", "MANUAL"),
         access_ip_v4=asked.get("accessIPv4") or None,
@@ -97,6 +101,21 @@ def _place(call: Call, asked: str | None) -> _Place:
     if zone and zone != call.top.settings.scheduler.default_availability_zone:
         raise BadRequest("The requested availability zone is not available")
     return _Place(zone, host)
+
+
+async def _requested_host(call: Call, asked: dict[str, Any], place: _Place) -> str | None:
+    """The host of 2.74's `host` and `hypervisor_hostname`: unlike a forced one it must pass the scheduler's filters.
+    Raises BadRequest, Forbidden."""
+    host, node = asked.get("host"), asked.get("hypervisor_hostname")
+    if not host and not node:
+        return None
+    call.check("compute:servers:create:requested_destination")
+    if place.host:
+        raise BadRequest("A host in availability_zone cannot be combined with host or hypervisor_hostname.")
+    for view in await list_hosts(call.top):
+        if host in (None, view.mapping.host) and node in (None, hypervisor_name(view)):
+            return view.mapping.host
+    raise BadRequest(f"Compute host {host or node} could not be found.")
 
 
 def _image_id(asked: dict[str, Any]) -> str:

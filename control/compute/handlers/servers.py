@@ -17,6 +17,8 @@ from schemas.errors import Forbidden, Unavailable
 from schemas.server import Instance
 
 DOWN_CELLS_SINCE: Final = 69
+SORT_BY_LOCK_SINCE: Final = 73
+FULL_PUT_SINCE: Final = 75
 EVERYTHING: Final = 1_000_000
 """servers that a list with its own order or with deleted ones looks at"""
 HOST_SORTS: Final = frozenset({"host", "node"})
@@ -31,6 +33,7 @@ SORTS: Final[dict[str, Callable[[Instance], object]]] = {
     "instance_type_id": lambda s: s.flavor.id,
     "config_drive": lambda s: s.config_drive,
     "auto_disk_config": lambda s: s.disk_config,
+    "locked": lambda s: s.locked,
 }
 
 
@@ -63,8 +66,11 @@ async def update(call: Call) -> Body:
     if "OS-DCF:diskConfig" in asked:
         changes["disk_config"] = asked["OS-DCF:diskConfig"]
     changed = await change(call, lambda s: evolve(s, **changes))
-    look = await look_at(call, [], extended=False)
-    return {"server": views.server(changed, look, extended=False)}
+    if call.version < FULL_PUT_SINCE:
+        look = await look_at(call, [], extended=False)
+        return {"server": views.server(changed, look, extended=False)}
+    look = await look_at(call, [await find(call)])
+    return {"server": views.server(changed, look)}
 
 
 async def change(call: Call, how: Callable[[Instance], Instance]) -> Instance:
@@ -85,7 +91,8 @@ async def detail(call: Call) -> Body:
     page = await _page(call, "servers:detail:get_all_tenants")
     look = await look_at(call, page)
     shown = [
-        views.unreachable(f.instance, look, single=False) if f.down else views.server(f.instance, look) for f in page
+        views.unreachable(f.instance, look, single=False) if f.down else views.server(f.instance, look, single=False)
+        for f in page
     ]
     return _with_next(call, page, shown)
 
@@ -153,7 +160,8 @@ def _order(call: Call) -> list[tuple[str, bool]]:
         raise Forbidden("Only administrators can sort servers by compute host")
     directions = call.query.get("sort_dir", [])
     order = [(key, (directions[i] if i < len(directions) else "desc") == "desc") for i, key in enumerate(keys)]
-    order = [(key, descends) for key, descends in order if key not in IGNORED_SORT_KEYS and key in SORTS]
+    ignored = set(IGNORED_SORT_KEYS) - ({"locked"} if call.version >= SORT_BY_LOCK_SINCE else set())
+    order = [(key, descends) for key, descends in order if key in SORTS and key not in ignored]
     if not keys and directions[:1] == ["asc"]:
         return [("created_at", False)]
     return [] if order[:1] == [("created_at", True)] else order

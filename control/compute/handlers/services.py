@@ -12,13 +12,17 @@ from schemas.errors import BadRequest, NotFound
 
 UUIDS_SINCE: Final = 53
 FORCED_DOWN_SINCE: Final = 11
+DOWN_CELLS_SINCE: Final = 69
 
 
 async def index(call: Call) -> Body:
     binary, host = call.arg("binary"), call.arg("host")
     found = await list_hosts(call.top) if binary in (None, views.COMPUTE) else []
-    shown = [h for h in found if host in (None, h.mapping.host)]
-    return {"services": [views.service(h, call.version, zone(call)) for h in shown]}
+    wanted = [h for h in found if host in (None, h.mapping.host)]
+    shown = [views.service(h, call.version, zone(call)) for h in wanted if not h.cell_down]
+    if call.version >= DOWN_CELLS_SINCE:
+        shown += [views.unreachable_service(h) for h in wanted if h.cell_down]
+    return {"services": shown}
 
 
 async def update(call: Call) -> Body:

@@ -11,6 +11,7 @@ BOOLEAN: Final[Schema] = {"type": ["boolean", "string"], "enum": [*TRUE_WORDS, *
 NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255, "format": "name"}
 UUID: Final[Schema] = {"type": "string", "format": "uuid"}
 WORD: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255}
+HOST: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9-._]*$"}
 COUNT: Final[Schema] = {"type": ["integer", "string"], "pattern": "^[0-9]*$", "minimum": 1, "minLength": 1}
 NON_NEGATIVE: Final[Schema] = {"type": ["integer", "string"], "pattern": "^[0-9]*$", "minimum": 0, "minLength": 1}
 IPV4_OR_EMPTY: Final[Schema] = {"type": "string", "anyOf": [{"format": "ipv4"}, {"enum": [""]}]}
@@ -69,12 +70,11 @@ LIMIT: Final[Schema] = many(INTEGER)
 PAGE: Final[Schema] = {"limit": LIMIT, "marker": ANY}
 
 
-def query(properties: Schema, *, strict: bool = False, patterns: Schema | None = None) -> Schema:
+def query(properties: Schema, *, strict: bool = False) -> Schema:
     """Unknown keys are dropped later unless `strict`."""
     return {
         "type": "object",
         "properties": properties,
-        "patternProperties": patterns or {},
         "additionalProperties": not strict,
     }
 

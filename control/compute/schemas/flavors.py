@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from control.compute.schemas import common as c
-from control.compute.validation import Schemas, constant
+from control.compute.validation import Schemas, constant, stricter
 
 Schema = dict[str, Any]
 
@@ -49,25 +49,23 @@ CREATE: Final = Schemas(_create, (1, 55))
 UPDATE: Final = constant(
     c.body("flavor", c.fields({"description": {"type": ["string", "null"], "maxLength": 65535}}, "description"))
 )
-LIST: Final = constant(
-    c.query(
-        {
-            **c.PAGE,
-            "is_public": c.ANY,
-            "minRam": c.ANY,
-            "minDisk": c.ANY,
-            "sort_key": c.many(
-                {
-                    "type": "string",
-                    "enum": c.words(
-                        "created_at description disabled ephemeral_gb flavorid id is_public memory_mb name root_gb "
-                        "rxtx_factor swap updated_at vcpu_weight vcpus"
-                    ),
-                }
-            ),
-            "sort_dir": c.many({"type": "string", "enum": ["asc", "desc"]}),
-        }
-    )
+LIST: Final = stricter(
+    {
+        **c.PAGE,
+        "is_public": c.ANY,
+        "minRam": c.ANY,
+        "minDisk": c.ANY,
+        "sort_key": c.many(
+            {
+                "type": "string",
+                "enum": c.words(
+                    "created_at description disabled ephemeral_gb flavorid id is_public memory_mb name root_gb "
+                    "rxtx_factor swap updated_at vcpu_weight vcpus"
+                ),
+            }
+        ),
+        "sort_dir": c.many({"type": "string", "enum": ["asc", "desc"]}),
+    }
 )
 SPECS: Final = constant(c.body("extra_specs", _SPECS))
 SPEC: Final = constant({**_SPECS, "minProperties": 1, "maxProperties": 1})

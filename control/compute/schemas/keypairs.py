@@ -18,14 +18,14 @@ def _create(version: int) -> Schema:
 
 
 def _of_user(version: int) -> Schema:
-    return c.query({"user_id": c.ANY} if version >= 10 else {})
+    return c.query({"user_id": c.ANY} if version >= 10 else {}, strict=version >= 75)
 
 
 def _list(version: int) -> Schema:
     user = {"user_id": c.ANY} if version >= 10 else {}
-    return c.query({**user, **(c.PAGE if version >= 35 else {})})
+    return c.query({**user, **(c.PAGE if version >= 35 else {})}, strict=version >= 75)
 
 
 CREATE: Final = Schemas(_create, (1, 2, 10))
-OF_USER: Final = Schemas(_of_user, (1, 10))
-LIST: Final = Schemas(_list, (1, 10, 35))
+OF_USER: Final = Schemas(_of_user, (1, 10, 75))
+LIST: Final = Schemas(_list, (1, 10, 35, 75))

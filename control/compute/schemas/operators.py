@@ -3,11 +3,10 @@
 from typing import Any, Final
 
 from control.compute.schemas import common as c
-from control.compute.validation import Schemas, constant
+from control.compute.validation import Schemas, stricter
 
 Schema = dict[str, Any]
 
-_HOST: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9-._]*$"}
 _REASON: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255, "format": "name"}
 
 
@@ -19,7 +18,7 @@ def _service(version: int) -> Schema:
             "forced_down": c.BOOLEAN,
         }
         return c.fields(changes)
-    named = {"host": _HOST, "binary": c.WORD, "disabled_reason": _REASON}
+    named = {"host": c.HOST, "binary": c.WORD, "disabled_reason": _REASON}
     if version >= 11:
         named["forced_down"] = c.BOOLEAN
     return c.fields(named, "host", "binary")
@@ -40,7 +39,7 @@ def _hypervisor(version: int) -> Schema:
     return c.query({"with_servers": c.single(c.BOOLEAN)}, strict=True) if version >= 53 else c.query({})
 
 
-SERVICES: Final = constant(c.query({"binary": c.ANY, "host": c.ANY}))
+SERVICES: Final = stricter({"binary": c.ANY, "host": c.ANY})
 SERVICE: Final = Schemas(_service, (1, 11, 53))
 HYPERVISORS: Final = Schemas(_hypervisors, (1, 33, 53))
 HYPERVISOR: Final = Schemas(_hypervisor, (1, 53))
@@ -91,5 +90,5 @@ def _quota_class(version: int) -> Schema:
 
 QUOTAS: Final = Schemas(_quotas, (1, 36, 57))
 QUOTA_CLASS: Final = Schemas(_quota_class, (1, 36, 50, 57))
-QUOTAS_OF_USER: Final = constant(c.query({"user_id": c.ANY}))
-LIMITS: Final = constant(c.query({"tenant_id": c.ANY}))
+QUOTAS_OF_USER: Final = stricter({"user_id": c.ANY})
+LIMITS: Final = stricter({"tenant_id": c.ANY})

@@ -119,6 +119,8 @@ def _create(version: int) -> Schema:
         server["tags"] = {"type": "array", "items": c.TAG, "maxItems": c.MAX_TAGS}
     if version >= 63:
         server["trusted_image_certificates"] = TRUSTED_CERTS
+    if version >= 74:
+        server |= {"host": c.HOST, "hypervisor_hostname": c.HOST}
     required = ["name", "flavorRef"] + (["networks"] if version >= 37 else [])
     hints = {"os:scheduler_hints": HINTS, "OS-SCH-HNT:scheduler_hints": HINTS}
     return c.body("server", c.fields(server, *required), **hints)
@@ -174,16 +176,25 @@ def _list(version: int) -> Schema:
         properties |= dict.fromkeys(("tags", "tags-any", "not-tags", "not-tags-any"), c.ANY)
     if version >= 66:
         properties["changes-before"] = _TIME
-    return c.query(properties, patterns={"^_": {}})
+    if version >= 73:
+        properties["locked"] = c.ANY
+    return c.query(properties, strict=version >= 75)
 
 
-CREATE: Final = Schemas(_create, (1, 19, 32, 33, 37, 42, 52, 57, 63, 67))
+def _lock(version: int) -> Schema:
+    if version < 73:
+        return c.null_action("lock")
+    reason = {"type": "string", "minLength": 1, "maxLength": 255}
+    return c.body("lock", {**c.fields({"locked_reason": reason}), "type": ["object", "null"]})
+
+
+CREATE: Final = Schemas(_create, (1, 19, 32, 33, 37, 42, 52, 57, 63, 67, 74))
 UPDATE: Final = Schemas(_update, (1, 19))
-LIST: Final = Schemas(_list, (1, 26, 66))
+LIST: Final = Schemas(_list, (1, 26, 66, 73, 75))
 
 START: Final = constant(c.null_action("os-start"))
 STOP: Final = constant(c.null_action("os-stop"))
-LOCK: Final = constant(c.null_action("lock"))
+LOCK: Final = Schemas(_lock, (1, 73))
 UNLOCK: Final = constant(c.null_action("unlock"))
 REBOOT: Final = constant(
     c.body(

@@ -20,7 +20,7 @@ def full(flavor: Flavor, urls: Urls, version: int, *, specs: bool) -> Json:
         "name": flavor.name,
         "ram": flavor.memory_mb,
         "disk": flavor.root_gb,
-        "swap": flavor.swap_mb or "",
+        "swap": flavor.swap_mb if flavor.swap_mb or version >= 75 else "",
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
         "OS-FLV-DISABLED:disabled": flavor.disabled,
         "vcpus": flavor.vcpus,

@@ -48,6 +48,11 @@ def service(host: HostView, version: int, zone: str) -> Json:
     return {**body, "forced_down": host.mapping.forced_down} if version >= 11 else body
 
 
+def unreachable_service(host: HostView) -> Json:
+    """What is known of a host whose cell does not answer, from 2.69 on."""
+    return {"binary": COMPUTE, "host": host.mapping.host, "status": "UNKNOWN"}
+
+
 def changed_service(host: HostView, what: str) -> Json:
     """The short answers of the PUTs below 2.53."""
     body: Json = {"host": host.mapping.host, "binary": COMPUTE}

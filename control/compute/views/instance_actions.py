@@ -17,6 +17,8 @@ class Viewer:
 
     version: int
     events: bool = False
+    details: bool = False
+    """why an event failed, from 2.84 on"""
 
 
 def listed(action: Action, version: int) -> Json:
@@ -52,4 +54,6 @@ def _event(event: ActionEvent, action: Action, viewer: Viewer) -> Json:
         body["hostId"] = host_id(action.project, event.host)
         if viewer.events:
             body["host"] = event.host
+    if viewer.version >= 84 and viewer.details:
+        body["details"] = event.details
     return body

@@ -150,6 +150,7 @@ FIELDS: Final = (
     Field("fault", _fault),
     Field("progress", _progress),
     Field("locked", lambda s, _: s.locked, since=9),
+    Field("locked_reason", lambda s, _: s.locked_reason, since=73),
     Field("description", lambda s, _: s.description, since=19),
     Field("tags", lambda s, _: sorted(s.tags), since=26),
     Field("trusted_image_certificates", lambda s, _: list(s.trusted_certs) or None, since=63),
@@ -179,18 +180,21 @@ EXTENSION_FIELDS: Final = (
     Field("OS-EXT-SRV-ATTR:root_device_name", lambda *_: "/dev/vda", since=3, needs="attributes"),
     Field("OS-EXT-SRV-ATTR:user_data", lambda s, k: k.user_data.get(s.uuid), since=3, needs="attributes"),
 )
-"""What show and detail have besides; the PUT of these versions leaves it out."""
+"""What show and detail have besides; PUT has it from 2.75 on."""
+
+SINGLE_FIELDS: Final = (Field("server_groups", lambda *_: [], since=71),)
+"""What lists leave out. No server is in a group while a create with the hint `group` is refused."""
 
 
 @cache
-def _shown(viewer: Viewer, extended: bool) -> tuple[Field, ...]:
-    fields = FIELDS + EXTENSION_FIELDS if extended else FIELDS
+def _shown(viewer: Viewer, extended: bool, single: bool) -> tuple[Field, ...]:
+    fields = FIELDS + (EXTENSION_FIELDS if extended else ()) + (SINGLE_FIELDS if single else ())
     return tuple(f for f in fields if f.shown_to(viewer))
 
 
-def server(instance: Instance, look: Look, *, extended: bool = True) -> Json:
-    """The body of show (without its envelope) or, not `extended`, that of PUT."""
-    body = {f.name: f.value(instance, look) for f in _shown(look.viewer, extended)}
+def server(instance: Instance, look: Look, *, extended: bool = True, single: bool = True) -> Json:
+    """The body of show (without its envelope); not `extended`, that of an old PUT; not `single`, a detailed list's."""
+    body = {f.name: f.value(instance, look) for f in _shown(look.viewer, extended, single)}
     for name in LEFT_OUT_WHEN_NONE:
         if body.get(name, body) is None:
             del body[name]

@@ -224,6 +224,54 @@ async def test_a_lock(api: Api, asked: Asked) -> None:
     await api("admin").ok("POST", f"/servers/{made}/action", {"unlock": None}, 202)
 
 
+async def test_a_lock_has_a_reason(api: Api, asked: Asked) -> None:
+    member = api(version="2.73")
+    made = await boot(member, asked)
+    await member.ok("POST", f"/servers/{made}/action", {"lock": {"locked_reason": "audit"}}, 202)
+    assert (await member.get(f"/servers/{made}"))["server"]["locked_reason"] == "audit"
+    assert len((await member.get("/servers?locked=true"))["servers"]) == 1
+    assert (await member.get("/servers?locked=false"))["servers"] == []
+    await member.ok("POST", f"/servers/{made}/action", {"unlock": None}, 202)
+    assert (await member.get(f"/servers/{made}"))["server"]["locked_reason"] is None
+    await member.ok("POST", f"/servers/{made}/action", {"lock": None}, 202)
+    await api(version="2.72").refused(404, "POST", "/servers/none/action", {"lock": {"any": "thing"}})
+
+
+async def test_2_75_is_strict_and_puts_show_all(api: Api, asked: Asked) -> None:
+    member = api(version="2.75")
+    made = await boot(member, asked)
+    message = await member.refused(400, "GET", "/servers?unknown=1")
+    assert message == "Additional properties are not allowed ('unknown' was unexpected)"
+    for path in ("/flavors", "/os-keypairs", "/limits", "/os-quota-sets/project-demo"):
+        await member.refused(400, "GET", f"{path}?unknown=1")
+    changed = (await member.ok("PUT", f"/servers/{made}", {"server": {"name": "db"}}))["server"]
+    assert (changed["name"], changed["OS-EXT-STS:vm_state"], changed["server_groups"]) == ("db", "building", [])
+    assert (await member.get(f"/flavors/{asked['flavorRef']}"))["flavor"]["swap"] == 0
+
+
+async def test_2_83_has_more_filters_for_everybody(api: Api, asked: Asked) -> None:
+    made = await boot(api(version="2.74"), asked)
+    created = (await api().get(f"/servers/{made}"))["server"]["created"]
+
+    async def count(version: str, query: str) -> int:
+        return len((await api(version=version).get(f"/servers?{query}"))["servers"])
+
+    assert await count("2.82", "vm_state=active") == 1
+    assert await count("2.83", "vm_state=active") == 0
+    assert await count("2.83", "vm_state=building&user_id=user-member&power_state=0") == 1
+    assert await count("2.83", f"created_at={created}") == 1
+    assert await count("2.83", "launched_at=2020-01-01T00:00:00Z") == 0
+
+
+async def test_a_requested_host(api: Api, asked: Asked) -> None:
+    body = {"server": {**asked, "host": "h9"}}
+    assert await api("admin", "2.74").refused(400, "POST", "/servers", body) == "Compute host h9 could not be found."
+    assert await api(version="2.74").refused(403, "POST", "/servers", body) == (
+        "Policy doesn't allow compute:servers:create:requested_destination to be performed."
+    )
+    await api("admin", "2.73").refused(400, "POST", "/servers", body)
+
+
 async def test_actions_on_a_building_server(api: Api, asked: Asked) -> None:
     made = await boot(api(version="2.37"), asked)
     path = f"/servers/{made}/action"

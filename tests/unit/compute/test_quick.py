@@ -15,11 +15,11 @@ from control.compute.validation import FORMATS
 STRINGS = ("", "x", " x", "auto", "none", "AUTO", "true", "1", "-1", "HARD", "192.0.2.1", "::1", "a,b", "x" * 300)
 WORDS = st.sampled_from([*STRINGS, "5f2a2b1e-0000-4000-8000-000000000001", "eA==", "2026-01-01T00:00:00Z"])
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-2, 3), st.sampled_from([0.5, 1.0]), WORDS)
-KEYS = st.sampled_from([*servers.CREATE.schema(67)["properties"]["server"]["properties"], "more", "uuid"])
+KEYS = st.sampled_from([*servers.CREATE.schema(85)["properties"]["server"]["properties"], "more", "uuid"])
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8
 )
-SCHEMAS = [s.schema(67) for o in OPERATIONS if not o.until for s in (o.body, o.query) if s]
+SCHEMAS = [s.schema(85) for o in OPERATIONS if not o.until for s in (o.body, o.query) if s]
 BOTH = [(s, accepting(s, FORMATS), Draft202012Validator(s, format_checker=FORMATS)) for s in SCHEMAS]
 
 

@@ -53,10 +53,15 @@ MORE_ATTRIBUTES = {"reservation_id", "launch_index", "hostname", "kernel_id", "r
 MORE_ATTRIBUTES = {f"OS-EXT-SRV-ATTR:{name}" for name in MORE_ATTRIBUTES | {"user_data"}}
 
 
-def shown(version: int, *, admin: bool = False, server: Instance = SERVER, extended: bool = True) -> dict[str, Any]:
+NEWEST = {"locked", "locked_reason", "description", "tags", "trusted_image_certificates", "server_groups"}
+
+
+def shown(
+    version: int, *, admin: bool = False, server: Instance = SERVER, extended: bool = True, single: bool = True
+) -> dict[str, Any]:
     viewer = Viewer(version, admin, admin, True, admin)
     look = Look(viewer, URLS, {server.uuid: "UP"}, {server.uuid: "ZGF0YQ=="})
-    return views.server(server, look, extended=extended)
+    return views.server(server, look, extended=extended, single=single)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,7 @@ def shown(version: int, *, admin: bool = False, server: Instance = SERVER, exten
         (19, False, BASE | {"locked", "description"}),
         (26, False, BASE | {"locked", "description", "tags"}),
         (63, False, BASE | {"locked", "description", "tags", "trusted_image_certificates"}),
+        (85, False, BASE | NEWEST),
     ],
 )
 def test_fields_by_version_and_viewer(version: int, admin: bool, fields: set[str]) -> None:
@@ -115,6 +121,10 @@ def test_a_flavor_is_a_link_up_to_2_46_and_embedded_after() -> None:
         "original_name": "tiny",
         "extra_specs": {"hw:mem": "x"},
     }
+
+
+def test_a_list_leaves_groups_out() -> None:
+    assert "server_groups" not in shown(85, single=False)
 
 
 def test_tags_are_sorted() -> None:
