@@ -6,8 +6,8 @@ from typing import Any, Final, TypeVar
 import grpc
 from aetcd import rpc
 
+from kv.backend import Stream, explain
 from kv.metrics import CALLS
-from schemas.errors import KilonovaError, StoreFull, StoreUnavailable, UnknownOutcome
 from schemas.settings import StoreSettings
 
 T = TypeVar("T")
@@ -22,8 +22,6 @@ _OPTIONS: Final = [
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", 64 << 20),
 ]
-
-_NO_ANSWER: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
 
 class Etcd:
@@ -56,13 +54,15 @@ class Etcd:
     async def revoke(self, lease: int) -> None:
         await self._call("revoke", self._lease.LeaseRevoke, rpc.LeaseRevokeRequest(ID=lease), writes=False)
 
-    async def keepalive_stream(self) -> Any:
+    async def keepalive_stream(self) -> Stream:
         await self._authenticate()
-        return self._lease.LeaseKeepAlive(metadata=self._metadata)
+        stream: Stream = self._lease.LeaseKeepAlive(metadata=self._metadata)
+        return stream
 
-    async def watch_stream(self) -> Any:
+    async def watch_stream(self) -> Stream:
         await self._authenticate()
-        return self._watch.Watch(metadata=self._metadata)
+        stream: Stream = self._watch.Watch(metadata=self._metadata)
+        return stream
 
     async def _authenticate(self) -> None:
         if self._user[0] and self._metadata is None:
@@ -78,19 +78,7 @@ class Etcd:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 self._metadata = None  # an expired token: the next call asks for a new one
-            raise self._explain(error, writes) from error
-
-    def _explain(self, error: grpc.aio.AioRpcError, writes: bool) -> KilonovaError:
-        code, detail = error.code(), error.details() or ""
-        if "database space exceeded" in detail:
-            return StoreFull(
-                f"etcd at {self.target} is full: run 'etcdctl compact', 'etcdctl defrag', then 'etcdctl alarm disarm'"
-            )
-        if code in _NO_ANSWER or "etcdserver: request timed out" in detail or "leader changed" in detail:
-            if writes:
-                return UnknownOutcome(f"etcd at {self.target} did not confirm a write: {detail}")
-            return StoreUnavailable(f"etcd at {self.target} does not answer: {detail}")
-        return StoreUnavailable(f"etcd at {self.target} refused a call: {code.name} {detail}")
+            raise explain(self.target, error, writes=writes) from error
 
 
 def _channel(settings: StoreSettings) -> grpc.aio.Channel:

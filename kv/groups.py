@@ -9,12 +9,13 @@ outcome.
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakMethod
 
 import grpc
 from aetcd import rpc
 from attrs import define, field
 
+from kv.backend import Backend
 from kv.metrics import GROUP_SIZE
 
 MAX_BYTES: Final = 1 << 20
@@ -160,12 +161,24 @@ def _was_refused(error: Exception) -> bool:
     return isinstance(cause, grpc.aio.AioRpcError) and cause.code() in _REFUSED
 
 
-_groups: Final[WeakKeyDictionary[Any, GroupCommit]] = WeakKeyDictionary()
+_groups: Final[WeakKeyDictionary[Backend, GroupCommit]] = WeakKeyDictionary()
 
 
-def group_commit_of(backend: Any) -> GroupCommit:
+def group_commit_of(backend: Backend) -> GroupCommit:
     """The one of this etcd connection."""
     found = _groups.get(backend)
     if found is None:
-        found = _groups[backend] = GroupCommit(lambda request: backend.txn(request, writes=True))
+        found = _groups[backend] = GroupCommit(_sender(backend))
     return found
+
+
+def _sender(backend: Backend) -> Send:
+    """Holds the connection weakly: what `_groups` keeps by it must not keep it. A store that commits holds it."""
+    method = WeakMethod(backend.txn)
+
+    def send(request: rpc.TxnRequest) -> Awaitable[rpc.TxnResponse]:
+        txn = method()
+        assert txn is not None
+        return txn(request, writes=True)
+
+    return send

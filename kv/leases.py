@@ -6,14 +6,14 @@ from typing import Any
 import grpc
 from aetcd import rpc
 
-from kv.client import Etcd
+from kv.backend import Backend
 from schemas.errors import StoreUnavailable
 
 
 class KeepAlive:
     """`renew` may be called by many at once; a broken stream fails those in flight and is opened anew."""
 
-    def __init__(self, etcd: Etcd) -> None:
+    def __init__(self, etcd: Backend) -> None:
         self._etcd = etcd
         self._stream: Any = None
         self._reader: asyncio.Task[None] | None = None

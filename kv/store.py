@@ -5,7 +5,7 @@ from typing import Any, TypeVar, overload
 
 from aetcd import rpc
 
-from kv.client import Etcd
+from kv.backend import Backend
 from kv.groups import group_commit_of
 from kv.keys import Key, Span
 from kv.metrics import TRANSACTIONS, WRITES
@@ -25,7 +25,7 @@ MAX_OPERATIONS = 128
 class Store:
     """Shares its Etcd with other stores; closing that is its maker's job."""
 
-    def __init__(self, etcd: Etcd, prefix: str) -> None:
+    def __init__(self, etcd: Backend, prefix: str) -> None:
         self.etcd = etcd
         self.prefix = prefix
         self._groups = group_commit_of(etcd)

@@ -1,0 +1,51 @@
+"""What a store needs of an etcd. `kv.client.Etcd` is one over the network, `kv.twin.client.Twin` one in memory."""
+
+from typing import Any, Final, Protocol
+
+import grpc
+from aetcd import rpc
+
+from schemas.errors import KilonovaError, StoreFull, StoreUnavailable, UnknownOutcome
+
+_NO_ANSWER: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+
+
+class Stream(Protocol):
+    """A call in both directions, as grpc.aio has it: `read` gives grpc.aio.EOF at the end and raises AioRpcError when
+    the stream breaks; a cancelled `read` ends the stream; `write` to one that has ended raises InvalidStateError."""
+
+    async def write(self, request: Any) -> None: ...
+    async def read(self) -> Any: ...
+    def cancel(self) -> bool: ...
+
+
+class Backend(Protocol):
+    """Calls raise StoreUnavailable, StoreFull or, when a write may or may not have been applied, UnknownOutcome; the
+    cause is the AioRpcError."""
+
+    timeout: float
+    """seconds that one call may take"""
+    target: str
+    """its name in messages"""
+
+    async def close(self) -> None: ...
+    async def range(self, request: rpc.RangeRequest) -> rpc.RangeResponse: ...
+    async def txn(self, request: rpc.TxnRequest, *, writes: bool) -> rpc.TxnResponse: ...
+    async def grant(self, ttl: int) -> int: ...
+    async def revoke(self, lease: int) -> None: ...
+    async def keepalive_stream(self) -> Stream: ...
+    async def watch_stream(self) -> Stream: ...
+
+
+def explain(target: str, error: grpc.aio.AioRpcError, *, writes: bool) -> KilonovaError:
+    """What a failed call means to the one who made it."""
+    code, detail = error.code(), error.details() or ""
+    if "database space exceeded" in detail:
+        return StoreFull(
+            f"etcd at {target} is full: run 'etcdctl compact', 'etcdctl defrag', then 'etcdctl alarm disarm'"
+        )
+    if code in _NO_ANSWER or "etcdserver: request timed out" in detail or "leader changed" in detail:
+        if writes:
+            return UnknownOutcome(f"etcd at {target} did not confirm a write: {detail}")
+        return StoreUnavailable(f"etcd at {target} does not answer: {detail}")
+    return StoreUnavailable(f"etcd at {target} refused a call: {code.name} {detail}")
