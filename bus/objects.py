@@ -8,8 +8,8 @@ import asyncio
 import base64
 import hashlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
@@ -30,8 +30,10 @@ UNCONFIRMED: Final = 16
 BATCH: Final = 16
 """chunks that are asked for at once"""
 ANSWER_SECONDS: Final = 10.0
+FETCH_SECONDS: Final = 3.0
 ATTEMPTS: Final = 5
-"""times in a row that reading goes on after nothing came"""
+"""times in a row that reading is taken up again where it broke off"""
+PAUSE_SECONDS: Final = 1.0
 
 
 class ObjectDamaged(KilonovaError):
@@ -52,7 +54,7 @@ class Objects:
 
     def __init__(self, bus: Bus, bucket: str, replicas: int = 1) -> None:
         self._bus = bus
-        self._bucket = bucket
+        self.bucket = bucket
         self._replicas = replicas
         self._stream = f"OBJ_{bucket}"
         self._js: JetStreamContext = bus.client.jetstream(timeout=ANSWER_SECONDS)
@@ -90,19 +92,20 @@ class Objects:
         info = await self.info(name)
         if info is None:
             raise NotFound(f"the object store has no {name}")
-        left, after, silent = info.chunks, 0, 0
+        left, after, failures = info.chunks, 0, 0
         while left:
-            with self._explained():
-                subscription = await self._pull(name, after)
             try:
-                async for message in self._messages(subscription, left):
-                    left, after, silent = left - 1, message.metadata.sequence.stream, 0
-                    yield message.data
-            finally:
-                await self._forget(subscription)
-            silent += 1
-            if left and silent >= ATTEMPTS:
-                raise ObjectDamaged(f"{left} of {info.chunks} chunks of {name} are missing in the object store")
+                async with aclosing(self._chunks_after(name, after, left)) as messages:
+                    async for message in messages:
+                        left, after, failures = left - 1, message.metadata.sequence.stream, 0
+                        yield message.data
+            except BusUnavailable:
+                if not after:  # nobody has had a byte yet: let them hear why
+                    raise
+                await asyncio.sleep(PAUSE_SECONDS)
+            failures += 1
+            if left and failures >= ATTEMPTS:
+                raise BusUnavailable(f"the object store stopped sending {name}; is NATS overloaded?")
 
     async def delete(self, name: str) -> None:
         """Again is fine, and so is an object that was never finished."""
@@ -122,7 +125,7 @@ class Objects:
             await self._js.add_stream(
                 StreamConfig(
                     name=self._stream,
-                    subjects=[f"$O.{self._bucket}.C.>", f"$O.{self._bucket}.M.>"],
+                    subjects=[f"$O.{self.bucket}.C.>", f"$O.{self.bucket}.M.>"],
                     storage=StorageType.FILE,
                     num_replicas=self._replicas,
                     discard=DiscardPolicy.NEW,
@@ -149,48 +152,50 @@ class Objects:
                 future.cancel()
         return digest.digest(), size, chunks
 
-    async def _pull(self, name: str, after: int) -> Any:
-        """A subscription to the chunks that follow the stream's sequence number `after`."""
+    async def _chunks_after(self, name: str, after: int, left: int) -> AsyncGenerator[Any, None]:
+        """The messages that follow the stream's sequence number `after`, in order and without a gap; ends where one
+        is, or when nothing comes."""
         start = {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": after + 1} if after else {}
         config = ConsumerConfig(ack_policy=AckPolicy.NONE, inactive_threshold=60, mem_storage=True, **start)
-        return await self._js.pull_subscribe(self._chunks(name), stream=self._stream, config=config)
+        with self._explained():
+            subscription = await self._js.pull_subscribe(self._chunks(name), stream=self._stream, config=config)
+            consumer = await subscription.consumer_info()
+        try:
+            if consumer.num_pending < left:
+                raise ObjectDamaged(f"{left - consumer.num_pending} chunks of {name} are missing in the object store")
+            expected = 1
+            while left:
+                with self._explained():
+                    batch = await subscription.fetch(min(BATCH, left), timeout=FETCH_SECONDS)
+                for message in batch:
+                    if message.metadata.sequence.consumer != expected:
+                        return
+                    yield message
+                    expected, left = expected + 1, left - 1
+        finally:
+            await self._forget(consumer.name, subscription)
 
-    async def _messages(self, subscription: Any, left: int) -> AsyncIterator[Any]:
-        """In order and without a gap; ends where one is, or when nothing comes."""
-        expected = 1
-        while left:
-            with self._explained():
-                try:
-                    batch = await subscription.fetch(min(BATCH, left), timeout=ANSWER_SECONDS)
-                except nats.errors.TimeoutError:
-                    return
-            for message in batch:
-                if message.metadata.sequence.consumer != expected:
-                    return
-                yield message
-                expected, left = expected + 1, left - 1
-
-    async def _forget(self, subscription: Any) -> None:
+    async def _forget(self, consumer: str, subscription: Any) -> None:
         """Its consumer would end by itself, a minute later."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._js.delete_consumer(self._stream, subscription._consumer)
+                await self._js.delete_consumer(self._stream, consumer)
                 await subscription.unsubscribe()
         except (nats.errors.Error, TimeoutError, OSError):
             return
 
     def _chunks(self, name: str) -> str:
-        return f"$O.{self._bucket}.C.{name}"
+        return f"$O.{self.bucket}.C.{name}"
 
     def _about(self, name: str) -> str:
-        return f"$O.{self._bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+        return f"$O.{self.bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
     def _meta(self, info: ObjectInfo, digest: bytes) -> bytes:
         return orjson.dumps(
             {
                 "name": info.name,
                 "options": {"max_chunk_size": CHUNK},
-                "bucket": self._bucket,
+                "bucket": self.bucket,
                 "nuid": info.name,
                 "size": info.size,
                 "chunks": info.chunks,

@@ -28,6 +28,7 @@ def api_role(settings: Settings) -> Role:
         from control.identity.directory import Directory
         from control.identity.keys import Keys
         from control.identity.tokens import Tokens
+        from control.images.app import open_blobs
         from control.top import open_top
 
         listener = listen(settings.api.host, settings.api.port, shared=settings.api.workers > 1)
@@ -36,7 +37,7 @@ def api_role(settings: Settings) -> Role:
             tokens = Tokens(keys, directory, timedelta(hours=settings.api.token_hours))
             health.checks["identity"] = lambda: tokens.ready
             app = build_app(top, tokens, health)
-            await run_until(stopping, tokens.run(), serve_http(app, listener))
+            await run_until(stopping, tokens.run(), open_blobs(top).run(), serve_http(app, listener))
 
     return role
 

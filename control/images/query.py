@@ -1,6 +1,7 @@
 """Lists of images: which ones, in which order, which page. Pure."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,9 +17,17 @@ from schemas.image import Image
 DEFAULT_LIMIT: Final = 25
 MAX_LIMIT: Final = 1000
 PAGING: Final = ("limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "visibility", "tag")
-SORT_KEYS: Final = (
-    "name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at",
-)  # fmt: skip
+SORT_KEYS: Final = {
+    "name": "name",
+    "status": "status",
+    "container_format": "container_format",
+    "disk_format": "disk_format",
+    "size": "size",
+    "id": "id",
+    "created_at": "created",
+    "updated_at": "updated",
+}
+"""by which field of the record"""
 MEMBER_STATUSES: Final = ("pending", "accepted", "rejected", "all")
 
 
@@ -58,7 +67,7 @@ def page(images: Iterable[Image], query: Query, who: Identity) -> tuple[list[Ima
     """The page, and whether there is more after it. Raises BadRequest when the marker is not in the list."""
     found = [i for i in images if _listed(i, query, who) and _matches(i, query)]
     for key, descends in reversed((*query.sort, ("id", True))):
-        found.sort(key=lambda image, key=key: _order(image_view(image).get(key)), reverse=descends)  # type: ignore[misc]  # mypy does not infer a lambda with a default
+        found.sort(key=partial(_order, SORT_KEYS[key]), reverse=descends)
     start = 0
     if query.marker is not None:
         at = next((n for n, image in enumerate(found) if image.id == query.marker), None)
@@ -133,8 +142,9 @@ def _sort(items: list[tuple[str, str]]) -> tuple[tuple[str, bool], ...]:
     return tuple((key, direction == "desc") for key, direction in pairs)
 
 
-def _order(value: Any) -> tuple[bool, Any]:
+def _order(field: str, image: Image) -> tuple[bool, Any]:
     """What has no value stands before what has."""
+    value = getattr(image, field)
     return (value is not None, value if value is not None else "")
 
 

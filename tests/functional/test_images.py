@@ -233,10 +233,11 @@ async def test_a_change_during_the_upload_is_kept(demo: Client, monkeypatch: pyt
     [
         ("qcow2", qcow2(1 << 30, backing=512), "backing file"),
         ("qcow2", qcow2(1 << 30, incompatible=4), "another file"),
-        ("qcow2", os.urandom(100), "the data is not"),
+        ("qcow2", bytes(100), "the data is not"),
         ("raw", qcow2(1 << 30), "the data is qcow2"),
         ("raw", b"KDMV" + bytes(512), "the data is vmdk"),
     ],
+    ids=["backing file", "external data", "no qcow2", "qcow2 as raw", "vmdk as raw"],
 )
 async def test_files_that_a_host_must_not_open_are_refused(
     demo: Client, disk_format: str, data: bytes, says: str
@@ -408,7 +409,7 @@ async def test_a_deactivated_image_gives_its_bytes_to_admins_only(demo: Client, 
 
 
 async def test_large_uploads_and_downloads_need_little_memory(demo: Client, site: Site) -> None:
-    piece, pieces = os.urandom(1 << 20), 200
+    piece, pieces = os.urandom(1 << 20), 100
     process = psutil.Process()
     image = await demo.create()
     await demo.upload(await demo.create(), piece)  # whatever is loaded on first use
