@@ -34,9 +34,11 @@ START_SECONDS = 40.0
 REST_SECONDS = 30.0
 """within which a site with everything running again has to come to rest"""
 POLL_SECONDS = 0.02
+VIEW_SECONDS = 0.1
+"""between two readings of everything"""
 
 FAST = {
-    "conductor": {"lease_ttl": 2, "host_lease_ttl": 6, "rescan_seconds": 0.5},
+    "conductor": {"lease_ttl": 2, "host_lease_ttl": 15, "rescan_seconds": 0.5},
     "process": {"drain_seconds": 2.0},
 }
 FAST_AGENT = {"heartbeat_seconds": 1.0, "inventory_seconds": 3.0}
@@ -254,7 +256,7 @@ class Visit:
                 return view
             if time.monotonic() > end:
                 raise NotInTime(f"not at rest after {seconds:g} s:\n  " + "\n  ".join(wrong[:40]))
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(VIEW_SECONDS)
 
     async def emptied(self) -> None:
         """Deletes every server and waits until nothing of any is left."""
@@ -268,7 +270,7 @@ class Visit:
         while left := nothing_but(view := await self.view()) + violations(view):
             if time.monotonic() > end:
                 raise NotInTime(f"left over after {REST_SECONDS:g} s:\n  " + "\n  ".join(left[:40]))
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(VIEW_SECONDS)
 
 
 def nothing_but(view: SiteView) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.chaos.harness import ChaosSite, Visit
+from tests.chaos.harness import ChaosSite, Visit, until
 
 Row = tuple[str, str]
 
@@ -96,7 +96,7 @@ async def test_a_boot_that_failed_on_its_first_host_ends_active_on_another(
         await visit.emptied()
 
 
-@pytest.mark.parametrize(("role", "point"), named(around("super-conductor", "bury")))
+@pytest.mark.parametrize(("role", "point"), named(around("super-conductor", "refused", "bury")))
 async def test_a_boot_that_fits_no_host_ends_in_error_with_a_fault(site: ChaosSite, role: str, point: str) -> None:
     async with site.visit() as visit:
         site.arm(role, point)
@@ -127,6 +127,18 @@ async def test_a_boot_that_is_deleted_before_it_has_a_host_goes_away(site: Chaos
             await visit.delete_surely(server)
         if role == "api":
             site.start("scheduler")
+        await visit.none_left()
+
+
+async def test_a_delete_that_overtakes_a_burial_leaves_nothing_in_cell0(site: ChaosSite) -> None:
+    """The super conductor died between writing the server into cell0 and handing it over; meanwhile it was deleted."""
+    async with site.visit() as visit:
+        site.arm("super-conductor", "after bury")
+        server = await visit.boot("one", huge=True)
+        assert server
+        await until(lambda: site.has_fired("super-conductor", "after bury"), "the server is in cell0", 15.0)
+        assert await visit.delete(server)
+        await site.replaced("super-conductor", "after bury")
         await visit.none_left()
 
 
