@@ -1,7 +1,7 @@
 """The top's connections to its cells, kept as the watched mappings say: no restart for a new or changed cell."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ from attrs import define, evolve
 
 from bus.client import Bus
 from control.secrets import SiteKey
+from kv.backend import Backend
 from kv.cache import Cache, Change
 from kv.client import Etcd
 from kv.keys import Global
@@ -35,15 +36,26 @@ class CellAccess:
 class Cells:
     """`run` follows the mappings. `on_join` and `on_leave` tell who keeps something for each cell."""
 
-    def __init__(self, store: Store, key: SiteKey, name: str, *, with_bus: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: SiteKey,
+        name: str,
+        *,
+        with_bus: bool,
+        open_etcd: Callable[[StoreSettings], Backend] = Etcd,
+        connect: Callable[[BusSettings, str], Awaitable[Bus]] = Bus.connect,
+    ) -> None:
         self.mappings = Cache(store, Global.CELLS.under(), self._changed)
         self.on_join: list[Callable[[CellAccess], None]] = []
         self.on_leave: list[Callable[[str], None]] = []
         self._key = key
         self._name = name
         self._with_bus = with_bus
+        self._open_etcd = open_etcd
+        self._connect = connect
         self._cells: dict[str, CellAccess] = {}
-        self._etcds: dict[StoreSettings, Etcd] = {}
+        self._etcds: dict[StoreSettings, Backend] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -106,7 +118,7 @@ class Cells:
         settings = BusSettings(url=address.url, **self._secret(address.secret))
         while cell.bus is None:
             try:
-                cell.bus = await Bus.connect(settings, f"{self._name} in {cell.mapping.name}")
+                cell.bus = await self._connect(settings, f"{self._name} in {cell.mapping.name}")
             except Exception as error:  # whatever it is, the other cells go on
                 log.warning("cell's bus not reached", cell=cell.mapping.name, reason=repr(error))
                 await asyncio.sleep(1)
@@ -117,11 +129,11 @@ class Cells:
         if cell.bus:
             await cell.bus.drain()
 
-    def _etcd(self, settings: StoreSettings) -> Etcd:
+    def _etcd(self, settings: StoreSettings) -> Backend:
         """Cells on one cluster share its connection."""
         shared = evolve(settings, prefix="")
         if shared not in self._etcds:
-            self._etcds[shared] = Etcd(shared)
+            self._etcds[shared] = self._open_etcd(shared)
         return self._etcds[shared]
 
     def _store_settings(self, address: StoreAddress) -> StoreSettings:
