@@ -13,6 +13,7 @@ BENCH = "this bench"
 TRANSACTIONS = "kilonova_store_transactions"
 WRITES = "kilonova_store_key_writes"
 GROUPS = "kilonova_store_group_size"
+CALLS = "kilonova_store_call_seconds"
 PROPOSALS = "etcd_server_proposals_committed_total"
 FSYNC = "etcd_disk_wal_fsync_duration_seconds"
 
@@ -27,7 +28,10 @@ class Reading:
     """by purpose and outcome"""
     writes: Counter[str] = field(factory=Counter)
     """keys by purpose"""
+    calls: Counter[str] = field(factory=Counter)
+    """of ours to etcd, by kind"""
     etcd: Counter[str] = field(factory=Counter)
+    """its own counters, and how many transactions went into how many commits"""
     machine: float = 0.0
     """milliseconds that all cores together were busy"""
 
@@ -36,6 +40,7 @@ class Reading:
             _minus(self.cpu, before.cpu),
             _minus(self.transactions, before.transactions),
             _minus(self.writes, before.writes),
+            _minus(self.calls, before.calls),
             _minus(self.etcd, before.etcd),
             self.machine - before.machine,
         )
@@ -55,19 +60,21 @@ class Gauges:
 
     def read(self) -> Reading:
         with httpx.Client(timeout=10, trust_env=False, verify=False) as http:
-            transactions, writes, etcd = Counter(), Counter(), Counter()
+            transactions, writes, calls, etcd = Counter(), Counter(), Counter(), Counter()
             for url in self.metrics.values():
                 for name, labels, value in _samples(http, url):
                     if name == f"{TRANSACTIONS}_total":
                         transactions[labels["purpose"], labels["outcome"]] += value
                     elif name == f"{WRITES}_total":
                         writes[labels["purpose"]] += value
+                    elif name == f"{CALLS}_count":
+                        calls[labels["call"]] += value
                     elif name in (f"{GROUPS}_sum", f"{GROUPS}_count"):
                         etcd[name] += value
             for name, _, value in _samples(http, self.etcd) if self.etcd else ():
                 if name in (PROPOSALS, f"{FSYNC}_sum", f"{FSYNC}_count"):
                     etcd[name] += value
-        return Reading(self.cpu(), transactions, writes, etcd, _busy())
+        return Reading(self.cpu(), transactions, writes, calls, etcd, _busy())
 
     def cpu(self) -> Counter[str]:
         spent: Counter[str] = Counter()

@@ -62,7 +62,8 @@ def _etcd(phase: "Phase", count: int) -> str:
     text = f"{done:.2f} transactions and {writes:.1f} key writes each ({lost:.2f} lost); "
     if groups := etcd[f"{GROUPS}_count"]:
         text += f"{etcd[f'{GROUPS}_sum'] / groups:.1f} transactions a commit, "
-    text += f"{etcd[PROPOSALS] / count:.2f} raft proposals each"
+    text += ", ".join(f"{calls / count:.2f} {kind} calls" for kind, calls in phase.cost.calls.most_common() if calls)
+    text += f", {etcd[PROPOSALS] / count:.2f} raft proposals each"
     if fsyncs:
         text += f", {fsyncs / count:.2f} fsyncs each of {etcd[f'{FSYNC}_sum'] / fsyncs * 1000:.2f} ms"
     return text
