@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from kv.cache import Cache, Change
 from kv.keys import Family, Global, Key
@@ -10,6 +10,13 @@ from kv.store import Store
 from schemas.identity import Assignment, NameIndex, Project, Role, User
 
 R = TypeVar("R")
+
+IMPLIED: Final = {
+    "admin": ("manager", "member", "reader"),
+    "manager": ("member", "reader"),
+    "member": ("reader",),
+}
+"""Roles that a role brings with it, as in a Keystone that was bootstrapped; policies ask for the lower ones."""
 
 
 class Directory:
@@ -59,6 +66,14 @@ class Directory:
             known = await self._known(self.roles, Global.ROLES(role))
             roles.extend([known] if known else [])
         return tuple(sorted(roles, key=lambda role: role.name))
+
+    def with_implied(self, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+        """By name, of those that there are."""
+        names = {role.name for role in roles}
+        names |= {implied for name in names for implied in IMPLIED.get(name, ())}
+        known = {stored.value.name: stored.value for stored in self.roles.items.values()}
+        known |= {role.name: role for role in roles}
+        return tuple(known[name] for name in sorted(names & known.keys()))
 
     def projects_of(self, user: str) -> list[Project]:
         """Those in which the user has a role, by name."""

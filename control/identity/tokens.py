@@ -165,7 +165,7 @@ class Tokens:
         roles = await self.directory.roles_on(user.id, claims.project)
         if not roles:
             raise Unauthorized(REFUSED)
-        return Standing(claims, user, project, roles)
+        return Standing(claims, user, project, self.directory.with_implied(roles))
 
     def _fernet(self, key: OpenKey) -> Fernet:
         if key.id not in self._fernets:

@@ -5,17 +5,22 @@ from schemas.identity import Identity
 from schemas.image import Image
 
 
+def owns(image: Image, who: Identity) -> bool:
+    return who.is_admin or (bool(who.project) and image.owner == who.project)
+
+
 def may_see(image: Image, who: Identity) -> bool:
     """By id: members of a shared image see it before they accept it."""
     return (
-        may_change(image, who)
+        owns(image, who)
         or image.visibility in ("public", "community")
         or (image.visibility == "shared" and who.project in image.members)
     )
 
 
-def may_change(image: Image, who: Identity) -> bool:
-    return who.is_admin or (bool(who.project) and image.owner == who.project)
+def may_write(who: Identity) -> bool:
+    """Readers look."""
+    return who.is_admin or "member" in who.roles
 
 
 def require_seen(image: Image | None, image_id: str, who: Identity) -> Image:
@@ -26,7 +31,7 @@ def require_seen(image: Image | None, image_id: str, who: Identity) -> Image:
 
 
 def require_change(image: Image, who: Identity) -> None:
-    if not may_change(image, who):
+    if not (owns(image, who) and may_write(who)):
         raise Forbidden(f"You are not permitted to modify image {image.id}.")
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from attrs import frozen
 
-from control.images.access import may_change
+from control.images.access import owns
 from control.images.attributes import BY_NAME, VISIBILITIES
 from control.images.views import image_view
 from schemas.errors import BadRequest
@@ -93,7 +93,7 @@ def _listed(image: Image, query: Query, who: Identity) -> bool:
         return False
     if not any(name == "os_hidden" for name, _ in query.filters) and image.hidden:
         return False
-    if may_change(image, who) or image.visibility == "public":
+    if owns(image, who) or image.visibility == "public":
         return True
     if image.visibility == "community":
         return query.visibility in ("community", "all")

@@ -19,6 +19,7 @@ from sites import Site, open_site
 from substrate import eventually, free_port, running_nats
 
 from bus.objects import Objects
+from control.identity.accounts import ROLES, find_by_name, revoke
 from control.images.app import open_blobs
 from control.images.blobs import BUCKET, Blobs
 from control.images.grants import Grants
@@ -293,6 +294,23 @@ async def test_others_private_images_do_not_exist(demo: Client, admin: Client) -
     mine = await demo.create()
     made_public = await demo.patch(mine, {"op": "replace", "path": "/visibility", "value": "public"})
     assert made_public.status_code == 403
+
+
+async def test_readers_look_and_change_nothing(demo: Client, site: Site) -> None:
+    image = await demo.create()
+    identity = await site.tokens.verify(demo.headers["X-Auth-Token"])
+    member = await find_by_name(site.top.store, ROLES, "member")
+    assert member
+    revision = await revoke(site.top.store, identity.user, identity.project, member.value.id)
+    await site.tokens.directory.wait_until(revision)
+    assert (await demo.do("GET", f"images/{image['id']}")).status_code == 200
+    refused = (
+        await demo.do("POST", "images", json={}),
+        await demo.upload(image, b"bytes"),
+        await demo.patch(image, {"op": "replace", "path": "/name", "value": "x"}),
+        await demo.do("DELETE", f"images/{image['id']}"),
+    )
+    assert {answer.status_code for answer in refused} == {403}
 
 
 async def test_a_shared_image_is_listed_once_it_was_accepted(demo: Client, admin: Client, site: Site) -> None:

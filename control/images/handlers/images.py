@@ -9,7 +9,7 @@ from attrs import evolve
 from starlette.responses import Response
 
 from control.identity.http import json_answer, read_json
-from control.images.access import require_visibility
+from control.images.access import may_write, require_visibility
 from control.images.attributes import BY_NAME, checked, writable
 from control.images.call import TRIES, Call
 from control.images.patch import MEDIA_TYPES, Change, apply_patch, parse_patch
@@ -28,6 +28,8 @@ async def create_image(call: Call) -> Response:
     body = await read_json(call.request)
     if not isinstance(body, dict):
         raise BadRequest("The body must be an object that describes the image.")
+    if not may_write(call.who):
+        raise Forbidden("You are not authorized to complete add_image action.")
     image = new_image(body, call.who, datetime.now(UTC))
     try:
         await call.desk.store.commit(Txn("image-create").create(Global.IMAGES(image.id), image))

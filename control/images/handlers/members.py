@@ -8,7 +8,7 @@ from attrs import evolve
 from starlette.responses import Response
 
 from control.identity.http import json_answer, read_json
-from control.images.access import may_change
+from control.images.access import may_write, owns
 from control.images.call import Call
 from control.images.views import member_view
 from schemas.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -20,14 +20,14 @@ STATUSES: Final = ("pending", "accepted", "rejected")
 async def list_members(call: Call) -> Response:
     """All for the owner; a member sees itself."""
     image = (await call.image()).value
-    seen = image.members if may_change(image, call.who) else _only(image, call.who.project)
+    seen = image.members if owns(image, call.who) else _only(image, call.who.project)
     views = [member_view(image, project, member) for project, member in sorted(seen.items())]
     return json_answer({"members": views, "schema": "/v2/schemas/members"})
 
 
 async def get_member(call: Call) -> Response:
     image = (await call.image()).value
-    if call.part("member") != call.who.project and not may_change(image, call.who):
+    if call.part("member") != call.who.project and not owns(image, call.who):
         raise _unknown(call)
     return _answer(call, image)
 
@@ -43,7 +43,7 @@ async def update_member(call: Call) -> Response:
     status = _text(await read_json(call.request), "status")
     if status not in STATUSES:
         raise BadRequest(f"Status must be one of {', '.join(STATUSES)}.")
-    if call.part("member") != call.who.project and not call.who.is_admin:
+    if not may_write(call.who) or (call.part("member") != call.who.project and not call.who.is_admin):
         raise Forbidden("Only the member itself can change its status.")
     if call.part("member") not in (await call.image()).value.members:
         raise _unknown(call)
