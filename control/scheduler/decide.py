@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from control.placement.resources import lacking, needed_by
 from control.scheduler.filters import Filter
-from control.scheduler.model import CLASSES, HostState, Model
+from control.scheduler.model import HostState, Model
 from schemas.server import RequestSpec
 
 
@@ -55,9 +55,8 @@ def choose(model: Model, wish: Wish, filters: Mapping[str, Filter], alternates: 
     states = [model.rows[rows[i]] for i in order]
     states.sort(key=lambda s: (s.host not in wish.prefer, s.host in wish.busy))
     for state in states:
-        reason = refuse(state, wish, filters)
-        if reason is None and any(name not in CLASSES for name in asked):
-            reason = _lacks(state, wish)
+        # The columns know totals of the common classes; units, steps and other classes are asked of the host itself.
+        reason = refuse(state, wish, filters) or _lacks(state, wish)
         if reason is not None:
             removed[reason] += 1
             continue

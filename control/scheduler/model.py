@@ -97,7 +97,7 @@ class Model:
         """Rows whose columns have room for these amounts."""
         amounts = np.array([asked.get(name, 0) for name in CLASSES], dtype=np.int64)[:, None]
         room = (self.used + amounts <= self.capacity) & ((amounts <= self.largest) | (amounts == 0))
-        return np.flatnonzero(room.all(axis=0))
+        return np.flatnonzero(room.all(axis=0)[: len(self.rows)])  # the columns are longer than they are filled
 
     def states(self, rows: Iterable[int]) -> list[HostState]:
         return [self.rows[r] for r in rows]
