@@ -38,6 +38,10 @@ demo *options: (install "libvirt")
 test *arguments: (install "libvirt")
     {{ bin }}/python -m pytest "$@"
 
+# Kill and pause every process, etcd and nats-server too, in the middle of boots and deletes; arguments go to pytest.
+chaos *arguments: (install "")
+    {{ bin }}/python -m pytest tests/chaos -m "storm or not storm" "$@"
+
 # Check format, lint, types and the arrows between the rooms.
 check: (install "")
     {{ bin }}/ruff format --check .
