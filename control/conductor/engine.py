@@ -22,6 +22,9 @@ log = structlog.get_logger()
 Look = Callable[[int, str], Awaitable[bool]]
 """(shard, server): reads the operation and brings it one step on; False when there is nothing more to do."""
 
+Stir = Callable[[str, int | None], None]
+"""(server, mod-revision of its operation, if known): it is being looked at and may have changed meanwhile."""
+
 
 class Engine:
     def __init__(
@@ -32,6 +35,7 @@ class Engine:
         wake_subject: Callable[[int | str], str],
         look: Look,
         rescan_seconds: float,
+        stir: Stir = lambda _, __: None,
     ) -> None:
         self.shards: Shards
         self._store = store
@@ -40,6 +44,7 @@ class Engine:
         self._wake_subject = wake_subject
         self._look = look
         self._rescan_seconds = rescan_seconds
+        self._stir = stir
         self._endpoints: dict[int, Endpoint[Wake]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
@@ -67,6 +72,7 @@ class Engine:
             return
         if server in self._running:
             self._again.add(server)
+            self._stir(server, None)
             return
         task = asyncio.create_task(self._work(shard, server), name=f"operation of {server}")
         self._running[server] = task
@@ -78,7 +84,9 @@ class Engine:
             await asyncio.sleep(self._rescan_seconds)
             try:
                 for stored in await self._store.range(self._operations.under()):
-                    if stored.value.server not in self._running:
+                    if stored.value.server in self._running:
+                        self._stir(stored.value.server, stored.mod_revision)
+                    else:
                         self.wake(stored.value.server)
             except KilonovaError as error:
                 log.warning("rescan failed", reason=error.message)

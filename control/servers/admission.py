@@ -111,9 +111,11 @@ class Admission:
             if txn.revision:
                 self._last = Stored(self._key, usage, txn.revision, pivot.create_revision)
         for one, count in taken:
-            one.accepted.set_result(count)
+            if not one.accepted.done():  # a client that gave up meanwhile spoils nobody else's answer
+                one.accepted.set_result(count)
         for one, refusal in refused:
-            one.accepted.set_exception(refusal)
+            if not one.accepted.done():
+                one.accepted.set_exception(refusal)
 
     async def _is_there(self, uuid: str) -> bool:
         return await self._top.store.get(Global.INSTANCES(uuid)) is not None

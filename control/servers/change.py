@@ -111,12 +111,18 @@ async def delete_in_cell(top: Top, at: Located, user: str) -> None:
     replaced = at.operation.value if at.operation else None
     txn = Txn("accept delete")
     if at.operation and at.operation.value.step == "returning":
-        txn.replace(at.operation, evolve(at.operation.value, cancel=True))
-        operation = at.operation.value
-    else:
-        after, operation = deletion(at.instance.value, replaced, user, REQUEST_ID.get(), now)
-        txn.replace(at.instance, after)
-        _put_operation(txn, at.operation, operation)
+        returning, store = at.operation, top.cells.store(at.cell)
+        txn.replace(returning, evolve(returning.value, cancel=True))
+
+        async def cancelled() -> bool:
+            current = await store.get(returning.key)
+            return current is not None and current.value.cancel
+
+        await commit_settled(store, txn, returning, cancelled)
+        return
+    after, operation = deletion(at.instance.value, replaced, user, REQUEST_ID.get(), now)
+    txn.replace(at.instance, after)
+    _put_operation(txn, at.operation, operation)
     await _commit(top.cells.store(at.cell), txn, at, operation)
 
 
@@ -224,9 +230,7 @@ async def _commit(store: Store, txn: Txn, at: Located, operation: Operation) -> 
         current, finished = await store.read(key, action)
         return finished is not None or (current is not None and current.value.request_id == operation.request_id)
 
-    pivot = at.instance if at.instance.key.path in txn.writes else at.operation
-    assert pivot is not None
-    await commit_settled(store, txn, pivot, applied)
+    await commit_settled(store, txn, at.instance, applied)
 
 
 async def _wake_cell(top: Top, cell: str, uuid: str) -> None:

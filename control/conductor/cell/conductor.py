@@ -46,6 +46,7 @@ class CellConductor:
             lambda shard: cell_wake(cell, shard),
             self.runner.look,
             settings.conductor.rescan_seconds,
+            self.runner.stir,
         )
         self.shards = Shards(store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Cell)
         self.engine.shards = self.runner.shards = self.hosts.shards = self.shards

@@ -1,11 +1,12 @@
 """Runs the operations of a cell: one step is one command, its report, one transaction."""
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
-from attrs import evolve
+from attrs import define, evolve, field
 
 from bus.client import Bus
 from control.conductor.cell.commit import transaction
@@ -29,7 +30,7 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import BY_NAME, BusUnavailable, CompareFailed, NobodyListens
+from schemas.errors import BY_NAME, BusUnavailable, CompareFailed, NobodyListens, StoreUnavailable
 from schemas.guest import GuestSpec
 from schemas.messages import Command, CommandReply, Report
 from schemas.operation import Line, Operation
@@ -44,6 +45,17 @@ RESEND_SECONDS: Final = 5.0
 REPLY_SECONDS: Final = 2.0
 
 
+R = TypeVar("R")
+
+
+@define(eq=False)
+class _AtWork:
+    """`revision`: the operation's mod-revision when it was read."""
+
+    revision: int
+    doubted: asyncio.Event = field(factory=asyncio.Event)
+
+
 class Runner:
     def __init__(self, store: Store, bus: Bus, hosts: Hosts, site: str, cell: str, settings: ConductorSettings) -> None:
         self.shards: Shards
@@ -56,6 +68,13 @@ class Runner:
         self._settings = settings
         self._raised: dict[str, int] = {}
         """servers whose inherited operation was raised to a new generation, by the fence's create-revision"""
+        self._at_work: dict[str, _AtWork] = {}
+
+    def stir(self, server: str, revision: int | None) -> None:
+        """The operation that is being carried out may have changed: a delete does not wait for a spawn's end."""
+        work = self._at_work.get(server)
+        if work is not None and revision != work.revision:
+            work.doubted.set()
 
     async def look(self, shard: int, server: str) -> bool:
         """Brings the server's operation one step on; False when it has none or it waits for the top."""
@@ -81,7 +100,7 @@ class Runner:
             url = str(op.inputs.get("image_url", ""))
             data = user_data.value.data if user_data else None
             spec = spec_of(mark_of(self._site, op), instance.value, url, data)
-        outcome, expectation = await self._carry_out(saga, step, op, spec)
+        outcome, expectation = await self._unless_changed(operation, self._carry_out(saga, step, op, spec))
         try:
             await self._commit(shard, saga, operation, instance, outcome)
         except BaseException:
@@ -91,6 +110,33 @@ class Runner:
         if expectation:
             expectation.settle(True)
         return True
+
+    async def _unless_changed(self, operation: Stored[Operation], work: Coroutine[Any, Any, R]) -> R:
+        """What the work returns. Raises CompareFailed, with the work cancelled, when its operation is another now."""
+        server, at_work = operation.value.server, _AtWork(operation.mod_revision)
+        self._at_work[server] = at_work
+        task = asyncio.create_task(work, name=f"step of {server}")
+        try:
+            while True:
+                doubted = asyncio.ensure_future(at_work.doubted.wait())
+                await asyncio.wait([task, doubted], return_when=asyncio.FIRST_COMPLETED)
+                doubted.cancel()
+                if task.done():
+                    return task.result()
+                at_work.doubted.clear()
+                if await self._has_changed(operation):
+                    raise CompareFailed("the operation was replaced while it was carried out")
+        finally:
+            del self._at_work[server]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _has_changed(self, operation: Stored[Operation]) -> bool:
+        try:
+            current = await self._store.get(operation.key)
+        except StoreUnavailable:
+            return False
+        return current is None or current.mod_revision != operation.mod_revision
 
     async def _take_over(
         self, shard: int, operation: Stored[Operation], instance: Stored[Instance]
@@ -144,6 +190,9 @@ class Runner:
                     expectation.settle(True)
                     await asyncio.sleep(min(0.5 * 2**attempt, 10))
                     continue
+            except BaseException:
+                expectation.settle(False)
+                raise
             finally:
                 self.expectations.forget(wanted)
             return outcome, expectation

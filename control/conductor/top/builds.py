@@ -295,6 +295,10 @@ class Builds:
         store = self._top.cells.store(op.results["cell"])
         key = Cell.INSTANCES(op.project, time_key(op.created_us, op.server))
         instance, running = await store.read(key, Cell.OPERATIONS(shard, op.server))
+        if running and running.value.cancel and not op.cancel:
+            # Copied up before its only record goes.
+            await self._commit(shard, Txn("copy cancel").replace(operation, evolve(op, cancel=True)))
+            return
         outbox = Cell.OUTBOX(op.server, op.attempt - 1)
         if instance is not None and instance.value.attempt < op.attempt:
             txn = Txn("clear cell").remove(instance).delete(outbox)
@@ -305,9 +309,8 @@ class Builds:
             if running:
                 txn.remove(running)
             await self.fences.commit(store, shard, txn)
-        cancel = op.cancel or bool(running and running.value.cancel)
         results = {k: v for k, v in op.results.items() if k in ("tried", "alternates")}
-        again = evolve(op, step="schedule", results=results, cancel=cancel)
+        again = evolve(op, step="schedule", results=results)
         await self._commit(shard, Txn("cleared").replace(operation, again))
 
     async def _mapping(self, server: str) -> Stored[InstanceMapping]:

@@ -16,6 +16,8 @@ class CellFences:
         self._shards = shards
         self._held: dict[tuple[str, int], tuple[int, Stored[str]]] = {}
         """(store's prefix, shard) -> (the lease's create-revision, the fence as written)"""
+        self._unsure: set[tuple[str, int]] = set()
+        """where a write of unknown outcome stays possible until the fence is written anew"""
 
     async def commit(self, store: Store, shard: int, txn: Txn) -> int:
         """Commits under the fence. Raises CompareFailed, UnknownOutcome: the latter only after the write was made
@@ -28,16 +30,18 @@ class CellFences:
             raise
         except UnknownOutcome:
             self._held.pop((store.prefix, shard), None)
-            await self._raise(store, shard, anew=True)
+            self._unsure.add((store.prefix, shard))
+            await self._raise(store, shard)
             raise CompareFailed(f"{txn.purpose}: outcome unknown, to be read") from None
 
-    async def _raise(self, store: Store, shard: int, *, anew: bool = False) -> Stored[str]:
-        """The fence at our lease's revision; `anew` rewrites it even when it is there already."""
+    async def _raise(self, store: Store, shard: int) -> Stored[str]:
+        """The fence at our lease's revision; after an unknown outcome it is rewritten even when it is there already."""
         lease = self._shards.fences.get(shard)
         if lease is None:
             raise CompareFailed(f"shard {shard} is not ours")
         mine = lease.create_revision
-        held = self._held.get((store.prefix, shard))
+        place = (store.prefix, shard)
+        anew, held = place in self._unsure, self._held.get(place)
         if held and held[0] == mine and not anew:
             return held[1]
         key = Cell.FENCES(shard)
@@ -48,5 +52,6 @@ class CellFences:
             txn = Txn("raise fence").at(key, current.mod_revision if current else 0).put(key, str(mine))
             revision = await store.commit(txn)
             current = Stored(key, str(mine), revision, current.create_revision if current else revision)
-        self._held[store.prefix, shard] = (mine, current)
+            self._unsure.discard(place)
+        self._held[place] = (mine, current)
         return current

@@ -63,6 +63,8 @@ class Outboxes:
             return False
         cell, record = pending
         mapping = await self._top.store.get(Global.INSTANCES(server))
+        if mapping and mapping.value.cell is None and mapping.value.attempt == record.value.attempt:
+            return False  # given back before it was handed over: that comes first
         if mapping and mapping.value.cell == cell and mapping.value.attempt == record.value.attempt:
             if record.value.kind == "deleted":
                 await self.obituaries.forget(mapping)
@@ -87,6 +89,7 @@ class Outboxes:
         instance, data, returning = await store.read(
             key, Cell.USER_DATA(record.server), Cell.OPERATIONS(shard, record.server)
         )
+        deleting = await self._top.store.get(Global.OPERATIONS(shard, record.server))
         if instance is None or returning is None:
             log.error("a build was given back without its server", cell=cell)
             return
@@ -96,7 +99,10 @@ class Outboxes:
         )
         txn.create(Global.REQUESTS(record.server), BuildRequest(draft, _data(data)))
         operation = _again(returning.value, record, cell)
-        txn.create(Global.OPERATIONS(shard, record.server), operation)
+        if deleting is None:
+            txn.create(Global.OPERATIONS(shard, record.server), operation)
+        else:  # it was cancelled while it was handed over
+            txn.replace(deleting, evolve(operation, cancel=True))
         when = time_key(record.created_us, record.server)
         txn.put(Global.PROJECT_SERVERS(record.project, when), ServerIndex(record.project))
         await add_release(self._top, txn, [mapping.value], refund=False)

@@ -1,0 +1,238 @@
+"""A delete at every moment of a build: everything goes, whatever was under way. And builds that are given back while
+the top is between two of its steps."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+from substrate import eventually, map_site
+from thread_site import Host, Site, running_site
+
+from agents.drivers.simulated import Fault
+from control.conductor.top.builds import Builds
+from control.conductor.top.outboxes import Outboxes
+from kv.keys import Cell, Global
+from kv.txn import Txn
+from schemas.errors import CompareFailed, HostFull
+from schemas.settings import BusSettings, StoreSettings
+from schemas.shards import shard_of
+
+
+@define(eq=False)
+class Gate:
+    """Holds a method of a shell, or what follows it, until it is opened."""
+
+    reached: asyncio.Event = field(factory=asyncio.Event)
+    opened: asyncio.Event = field(factory=asyncio.Event)
+
+    async def passed(self) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+
+@pytest.fixture
+async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
+    settings = await map_site(store_settings, bus_settings, tmp_path)
+    async with running_site(settings, Host("h1"), Host("h2")) as site:
+        yield site
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], Gate]:
+    def set_up(cls: type, method: str) -> Gate:
+        made, original = Gate(), getattr(cls, method)
+
+        async def held(*arguments: Any) -> Any:
+            await made.passed()
+            return await original(*arguments)
+
+        monkeypatch.setattr(cls, method, held)
+        return made
+
+    return set_up
+
+
+async def test_while_no_scheduler_answers(site: Site) -> None:
+    await site.stop("scheduler")
+    uuid = await site.create()
+    await site.delete(uuid)
+    await site.delete(uuid)
+    await site.gone(uuid)
+    await site.books_are_empty()
+
+
+async def test_after_the_claim(site: Site, gate: Callable[[type, str], Gate]) -> None:
+    place = gate(Builds, "_place")
+    uuid = await site.create()
+    await place.reached.wait()
+    assert await site.claimed() != {}
+    await site.delete(uuid)
+    found = await site.find(uuid)
+    assert found
+    assert found.instance.task_state == "deleting"
+    place.opened.set()
+    await site.gone(uuid)
+    await site.books_are_empty()
+
+
+async def test_between_cell_and_hand_over(site: Site, gate: Callable[[type, str], Gate]) -> None:
+    """The cell has it and the top does not say so yet: the hand-over completes, then the cell deletes."""
+    handing_over = gate(Builds, "_mapping")
+    uuid = await site.create()
+    await handing_over.reached.wait()
+    await site.delete(uuid)
+    handing_over.opened.set()
+    await site.gone(uuid)
+    await site.books_are_empty()
+
+
+async def test_while_spawning(site: Site) -> None:
+    """The conductor waited for the spawn's end, ten minutes at worst, before it looked at the delete."""
+    for host in site.hosts.values():
+        host.delays["spawn"] = 3600
+    uuid = await site.create()
+    await site.until(uuid, lambda f: f.instance.task_state == "spawning")
+    await asyncio.sleep(0.2)
+    await site.delete(uuid)
+    await site.gone(uuid, seconds=3)
+    await site.books_are_empty()
+
+
+async def test_while_a_failed_spawn_is_undone(site: Site) -> None:
+    for host in site.hosts.values():
+        host.faults["spawn"] = Fault(1.0, HostFull, late=True)
+        host.delays["destroy"] = 1.0
+    uuid = await site.create()
+    store = site.top.cells.store("cell1")
+
+    async def undoing() -> bool:
+        operation = await store.get(Cell.OPERATIONS(shard_of(uuid), uuid))
+        return operation is not None and operation.value.step == "undo"
+
+    await eventually(undoing)
+    await site.delete(uuid)
+    await site.gone(uuid)
+    await site.books_are_empty()
+
+
+async def test_while_given_back(site: Site, gate: Callable[[type, str], Gate]) -> None:
+    """`returning`: a delete there only sets cancel, which the top copies up."""
+    for host in site.hosts.values():
+        host.faults["spawn"] = Fault(1.0, HostFull)
+    outbox = gate(Outboxes, "_take_back")
+    uuid = await site.create()
+    await outbox.reached.wait()
+    await site.delete(uuid)
+    operation = await site.top.cells.store("cell1").get(Cell.OPERATIONS(shard_of(uuid), uuid))
+    assert operation
+    assert (operation.value.step, operation.value.cancel) == ("returning", True)
+    outbox.opened.set()
+    await site.gone(uuid)
+    await site.books_are_empty()
+
+
+async def test_while_its_cell_is_cleared(site: Site, gate: Callable[[type, str], Gate]) -> None:
+    for host in site.hosts.values():
+        host.faults["spawn"] = Fault(1.0, HostFull)
+    clear = gate(Builds, "_clear")
+    uuid = await site.create()
+    await clear.reached.wait()
+    await site.delete(uuid)
+    clear.opened.set()
+    await site.gone(uuid)
+    await site.books_are_empty()
+
+
+async def test_when_no_host_is_found(site: Site, gate: Callable[[type, str], Gate]) -> None:
+    for host in list(site.hosts):
+        await site.stop(host)
+    bury = gate(Builds, "_bury")
+    uuid = await site.create()
+    await asyncio.wait_for(bury.reached.wait(), 10)
+    await site.delete(uuid)
+    bury.opened.set()
+    await site.gone(uuid)
+    await site.books_are_empty()
+
+
+async def test_a_cancel_in_the_cell_outlives_a_lost_race_while_the_cell_is_cleared(
+    site: Site, gate: Callable[[type, str], Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cancel was read from the cell, the cell was cleared, and the owner died before it wrote the cancel at the
+    top: the server was built although its delete had been accepted."""
+    for host in site.hosts.values():
+        host.faults["spawn"] = Fault(1.0, HostFull)
+    clear = gate(Builds, "_clear")
+    uuid = await site.create()
+    await asyncio.wait_for(clear.reached.wait(), 10)
+    shard = shard_of(uuid)
+    store = site.top.cells.store("cell1")
+    returning = await store.get(Cell.OPERATIONS(shard, uuid))
+    assert returning  # a delete whose transaction was decided just before the build was taken back
+    await store.commit(Txn("late cancel").replace(returning, evolve(returning.value, cancel=True)))
+
+    commit, lost = Builds._commit, []
+
+    async def loses_once(self: Builds, shard: int, txn: Txn) -> int:
+        if txn.purpose == "cleared" and not lost:
+            lost.append(txn)
+            raise CompareFailed("as if the owner had died here")
+        return await commit(self, shard, txn)
+
+    monkeypatch.setattr(Builds, "_commit", loses_once)
+    clear.opened.set()
+    await site.gone(uuid)
+    assert lost
+    await site.books_are_empty()
+
+
+async def test_a_build_given_back_before_its_hand_over_is_taken_back_after_it(
+    site: Site, gate: Callable[[type, str], Gate]
+) -> None:
+    """The top died between the cell's write and its own; its successor saw the cell's outbox first, found that the
+    mapping did not name the cell yet and threw the record away: the build was stuck for ever."""
+    for host in site.hosts.values():
+        host.faults["spawn"] = Fault(1.0, HostFull)
+    handing_over = gate(Builds, "_mapping")
+    uuid = await site.create()
+    await asyncio.wait_for(handing_over.reached.wait(), 10)
+
+    async def given_back() -> bool:
+        return await site.top.cells.store("cell1").count(Cell.OUTBOX.under()) == 1
+
+    await eventually(given_back)
+    await site.stop("super")
+    for host in site.hosts.values():
+        host.faults.pop("spawn")
+    handing_over.opened.set()
+    await site.start("super")
+    found = await site.at_rest(uuid, "active")
+    assert found.instance.attempt == 2
+    await site.delete(uuid)
+    await site.gone(uuid)
+    await site.books_are_empty()
+
+
+async def test_a_delete_during_the_hand_over_of_a_build_that_failed_at_once(
+    site: Site, gate: Callable[[type, str], Gate]
+) -> None:
+    """Taking the build back met the top's own `deleting` operation and lost to it for ever, while that one waited for
+    its turn behind the outbox."""
+    for host in site.hosts.values():
+        host.faults["spawn"] = Fault(1.0, HostFull)
+    handing_over = gate(Builds, "_mapping")
+    uuid = await site.create()
+    await asyncio.wait_for(handing_over.reached.wait(), 10)
+    await site.delete(uuid)
+
+    async def given_back() -> bool:
+        return await site.top.cells.store("cell1").count(Cell.OUTBOX.under()) == 1
+
+    await eventually(given_back)
+    handing_over.opened.set()
+    await site.gone(uuid)
+    await site.books_are_empty()
+    assert await site.top.store.get(Global.OPERATIONS(shard_of(uuid), uuid)) is None
