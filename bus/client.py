@@ -121,6 +121,11 @@ class Bus:
         except (nats.errors.Error, TimeoutError, OSError) as error:
             log.info("bus not drained", reason=repr(error))
             await self.client.close()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Without a server nats-py lets the end of its own reader escape; by then it has closed.
 
     async def _on_error(self, error: Exception) -> None:
         log.warning("bus error", url=self._settings.url, reason=repr(error))

@@ -6,8 +6,9 @@ shard moves.
 """
 
 import asyncio
+import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 from uuid import uuid4
@@ -23,7 +24,7 @@ from bus.client import DEADLINE, ERROR, ERROR_CLASS, ERROR_CODE, REQUEST, Bus
 from bus.metrics import HANDLED
 from schemas.codec import dumps, loads
 from schemas.context import REQUEST_ID
-from schemas.errors import KilonovaError, to_wire
+from schemas.errors import BadRequest, KilonovaError, to_wire
 
 Q = TypeVar("Q")
 
@@ -70,7 +71,7 @@ class Service:
 
     def __init__(self, bus: Bus, name: str, version: str, description: str) -> None:
         self._bus = bus
-        self._about = {"name": name, "id": uuid4().hex, "version": version, "metadata": {}}
+        self._about = {"name": _fit(name), "id": uuid4().hex, "version": version, "metadata": {}}
         self._description = description
         self._started = datetime.now(UTC)
         self._endpoints: list[Endpoint[Any]] = []
@@ -87,7 +88,7 @@ class Service:
         self, name: str, subject: str, takes: type[Q], handler: Handler[Q], queue: str = "q"
     ) -> Endpoint[Q]:
         """Calls of one endpoint run side by side. With `queue` "" every process that serves it gets each message."""
-        endpoint = Endpoint(name, subject, queue, takes, handler)
+        endpoint = Endpoint(_fit(name), subject, queue, takes, handler)
 
         async def received(message: Msg) -> None:
             task = asyncio.create_task(self._handle(endpoint, message), name=f"serve {name}")
@@ -117,12 +118,12 @@ class Service:
 
     async def _handle(self, endpoint: Endpoint[Any], message: Msg) -> None:
         headers = message.headers or {}
-        if float(headers.get(DEADLINE, "inf")) < self._bus.now():
-            HANDLED.labels(endpoint.name, "late").inc()
-            return
         REQUEST_ID.set(headers.get(REQUEST, ""))
         began = time.perf_counter_ns()
         try:
+            if _deadline(headers) < self._bus.now():
+                HANDLED.labels(endpoint.name, "late").inc()
+                return
             answer = await endpoint.handler(loads(endpoint.takes, message.data), message.subject)
             if message.reply and answer is not None:
                 await message.respond(dumps(answer))
@@ -166,6 +167,19 @@ class Service:
         started = self._started.isoformat().replace("+00:00", "Z")
         endpoints = [e.counted() for e in self._endpoints]
         return {"type": _KIND + "stats_response", **self._about, "started": started, "endpoints": endpoints}
+
+
+def _fit(name: str) -> str:
+    """As the services protocol wants names: letters, digits, hyphens and underscores."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)
+
+
+def _deadline(headers: Mapping[str, str]) -> float:
+    """Unix seconds. Raises BadRequest."""
+    try:
+        return float(headers.get(DEADLINE, "inf"))
+    except ValueError as error:
+        raise BadRequest(f"{DEADLINE} is not a time: {headers[DEADLINE]}") from error
 
 
 def _replying(answer: Callable[[], dict[str, Any]]) -> Callable[[Msg], Awaitable[None]]:
