@@ -10,7 +10,7 @@ from aetcd import rpc
 from kv.backend import explain
 from kv.twin.cluster import Cluster
 from kv.twin.faults import Faults, Late, Lost
-from kv.twin.refusals import CANCELLED, TIMED_OUT, UNREACHABLE, refused
+from kv.twin.refusals import CLOSED, TIMED_OUT, UNREACHABLE, refused
 from kv.twin.streams import TwinStream
 
 Q = TypeVar("Q")
@@ -33,7 +33,7 @@ class Twin:
     async def close(self) -> None:
         self._closed = True
         for stream in self._streams:
-            stream.end(CANCELLED)
+            stream.end(CLOSED)
 
     def disconnect(self) -> None:
         """Breaks this process's streams, as the loss of its connection does; new ones may be opened at once."""

@@ -12,7 +12,7 @@ from kv.twin.faults import Faults
 from kv.twin.leases import Leases
 from kv.twin.mvcc import Mvcc
 from kv.twin.refusals import UNREACHABLE
-from kv.twin.requests import check_range, check_txn
+from kv.twin.requests import check_range, parse
 from kv.twin.streams import TwinStream, header
 from kv.twin.transactions import read, transact
 from kv.twin.watches import Watches, WatchStream
@@ -45,8 +45,7 @@ class Cluster:
 
     def txn(self, request: rpc.TxnRequest) -> rpc.TxnResponse:
         self.expire()
-        check_txn(request)
-        answer = transact(self._mvcc, self._leases, request)
+        answer = transact(self._mvcc, self._leases, parse(request))
         self._commit()
         return answer
 

@@ -61,8 +61,6 @@ class Leases:
 
     def move(self, key: bytes, before: int, after: int) -> None:
         """The key hung on the lease `before` and hangs on `after` now; 0: none."""
-        if before == after:
-            return
         if before in self._leases:
             self._leases[before].keys.discard(key)
         if after:

@@ -77,8 +77,8 @@ class Mvcc:
 
     def put(self, key: bytes, value: bytes, lease: int) -> rpc.KeyValue | None:
         """What it replaced."""
-        old = self._live.get(key)
-        revision = self.revision + 1
+        live, revision = self._live, self.revision + 1
+        old = live.get(key)
         if old is None:
             created, version = revision, 1
             insort(self._keys, key)
@@ -87,7 +87,7 @@ class Mvcc:
         new = rpc.KeyValue(
             key=key, value=value, create_revision=created, mod_revision=revision, version=version, lease=lease
         )
-        self._live[key] = new
+        live[key] = new
         self._changes.append(Change(revision, key, new, self._open.setdefault(key, old)))
         return old
 

@@ -21,6 +21,7 @@ LEASE_NOT_FOUND: Final = (grpc.StatusCode.NOT_FOUND, "etcdserver: requested leas
 UNREACHABLE: Final = (grpc.StatusCode.UNAVAILABLE, "the connection was lost")
 TIMED_OUT: Final = (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 CANCELLED: Final = (grpc.StatusCode.CANCELLED, "Locally cancelled by application!")
+CLOSED: Final = (grpc.StatusCode.CANCELLED, "Channel closed.")
 
 
 def refused(refusal: Refusal) -> grpc.aio.AioRpcError:

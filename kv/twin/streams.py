@@ -53,12 +53,9 @@ class TwinStream(ABC):
 
     async def read(self) -> Any:
         try:
-            if self._ended is CANCELLED:
-                raise asyncio.CancelledError
             await asyncio.sleep(0)
             while not self._inbox:
-                if self._ended is not None:
-                    raise refused(self._ended)
+                self._check_alive()
                 if not self._writing:
                     self.end(UNREACHABLE)
                     return grpc.aio.EOF
@@ -67,8 +64,7 @@ class TwinStream(ABC):
             answer = self._inbox.popleft()
             if self._faults is not None:
                 await self._faults.after(self.name, answer)
-                if self._ended is not None:
-                    raise refused(self._ended)
+                self._check_alive()
             return answer
         except Lost:
             self.end(UNREACHABLE)
@@ -102,6 +98,12 @@ class TwinStream(ABC):
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+    def _check_alive(self) -> None:
+        if self._ended is CANCELLED:
+            raise asyncio.CancelledError
+        if self._ended is not None:
+            raise refused(self._ended)
 
     def _check_open(self) -> None:
         if self._ended is not None or not self._writing:

@@ -1,15 +1,16 @@
 """Reading and changing the keys by requests: compares on the state before, operations in order, one revision."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import attrgetter, eq, gt, lt, ne
 from typing import Any, Final
 
 from aetcd import rpc
-from attrs import frozen
+from attrs import define
 
 from kv.twin.leases import Leases
 from kv.twin.mvcc import Mvcc
 from kv.twin.refusals import KEY_NOT_FOUND, LEASE_NOT_FOUND, refused
+from kv.twin.requests import DELETE, PUT, RANGE, TXN, Operation, Parsed
 
 _TARGETS: Final = {
     rpc.Compare.VERSION: "version",
@@ -34,13 +35,12 @@ _SORTS: Final = {
 _ABSENT: Final = rpc.KeyValue()
 
 
-@frozen
+@define
 class _Branch:
-    """What a transaction's compares have chosen, before anything is written."""
+    """What a transaction's compares have chosen, before anything is written. Of TXN the request is a _Branch too."""
 
     succeeded: bool
-    ops: Sequence[Any]
-    nested: tuple["_Branch", ...]
+    ops: list[Operation]
 
 
 def read(mvcc: Mvcc, request: rpc.RangeRequest, answer: rpc.RangeResponse) -> None:
@@ -65,21 +65,21 @@ def read(mvcc: Mvcc, request: rpc.RangeRequest, answer: rpc.RangeResponse) -> No
         answer.kvs.extend(found)
 
 
-def transact(mvcc: Mvcc, leases: Leases, request: rpc.TxnRequest) -> rpc.TxnResponse:
-    """Applies a request of good form; the caller commits. Raises a refusal before anything is changed."""
-    branch = _choose(mvcc, request)
-    _check(mvcc, leases, branch)
+def transact(mvcc: Mvcc, leases: Leases, parsed: Parsed) -> rpc.TxnResponse:
+    """Applies it; the caller commits. Raises a refusal before anything is changed."""
+    branch = _choose(mvcc, parsed)
+    _check_puts(mvcc, leases, branch)
+    _check_ranges(mvcc, branch)
     answer = rpc.TxnResponse(succeeded=branch.succeeded)
-    _apply(mvcc, leases, branch, answer)
+    _apply(mvcc, leases, branch, answer.responses)
     answer.header.revision = mvcc.seen
     return answer
 
 
-def _choose(mvcc: Mvcc, request: rpc.TxnRequest) -> _Branch:
-    succeeded = all(_holds(mvcc, compare) for compare in request.compare)
-    ops = request.success if succeeded else request.failure
-    nested = tuple(_choose(mvcc, op.request_txn) for op in ops if op.HasField("request_txn"))
-    return _Branch(succeeded, ops, nested)
+def _choose(mvcc: Mvcc, parsed: Parsed) -> _Branch:
+    succeeded = all(_holds(mvcc, compare) for compare in parsed.compares)
+    ops = parsed.success if succeeded else parsed.failure
+    return _Branch(succeeded, [(kind, _choose(mvcc, op) if kind == TXN else op) for kind, op in ops])
 
 
 def _holds(mvcc: Mvcc, compare: rpc.Compare) -> bool:
@@ -98,52 +98,39 @@ def _holds(mvcc: Mvcc, compare: rpc.Compare) -> bool:
     return all(compares(getattr(kv, target), wanted) for kv in kvs)
 
 
-def _check(mvcc: Mvcc, leases: Leases, branch: _Branch) -> None:
-    """etcd looks at all puts before it looks at any range."""
-    _check_puts(mvcc, leases, branch)
-    _check_ranges(mvcc, branch)
-
-
 def _check_puts(mvcc: Mvcc, leases: Leases, branch: _Branch) -> None:
-    nested = iter(branch.nested)
-    for op in branch.ops:
-        kind = op.WhichOneof("request")
-        if kind == "request_put":
-            put = op.request_put
-            if (put.ignore_value or put.ignore_lease) and mvcc.get(put.key) is None:
+    for kind, op in branch.ops:
+        if kind == PUT:
+            if (op.ignore_value or op.ignore_lease) and mvcc.get(op.key) is None:
                 raise refused(KEY_NOT_FOUND)
-            if put.lease and put.lease not in leases:
+            if op.lease and op.lease not in leases:
                 raise refused(LEASE_NOT_FOUND)
-        elif kind == "request_txn":
-            _check_puts(mvcc, leases, next(nested))
+        elif kind == TXN:
+            _check_puts(mvcc, leases, op)
 
 
 def _check_ranges(mvcc: Mvcc, branch: _Branch) -> None:
-    nested = iter(branch.nested)
-    for op in branch.ops:
-        kind = op.WhichOneof("request")
-        if kind == "request_range":
-            mvcc.check(op.request_range.revision)
-        elif kind == "request_txn":
-            _check_ranges(mvcc, next(nested))
+    for kind, op in branch.ops:
+        if kind == RANGE:
+            mvcc.check(op.revision)
+        elif kind == TXN:
+            _check_ranges(mvcc, op)
 
 
-def _apply(mvcc: Mvcc, leases: Leases, branch: _Branch, answer: rpc.TxnResponse) -> None:
-    nested = iter(branch.nested)
-    for op in branch.ops:
-        response = answer.responses.add()
-        kind = op.WhichOneof("request")
-        if kind == "request_put":
-            _put(mvcc, leases, op.request_put, response.response_put)
-        elif kind == "request_range":
-            read(mvcc, op.request_range, response.response_range)
-        elif kind == "request_delete_range":
-            _delete(mvcc, leases, op.request_delete_range, response.response_delete_range)
+def _apply(mvcc: Mvcc, leases: Leases, branch: _Branch, responses: Any) -> None:
+    for kind, op in branch.ops:
+        response = responses.add()
+        if kind == PUT:
+            _put(mvcc, leases, op, response.response_put)
+        elif kind == RANGE:
+            read(mvcc, op, response.response_range)
+        elif kind == DELETE:
+            _delete(mvcc, leases, op, response.response_delete_range)
         else:
-            inner, below = response.response_txn, next(nested)
+            inner = response.response_txn
             inner.header.SetInParent()
-            inner.succeeded = below.succeeded
-            _apply(mvcc, leases, below, inner)
+            inner.succeeded = op.succeeded
+            _apply(mvcc, leases, op, inner.responses)
 
 
 def _put(mvcc: Mvcc, leases: Leases, put: rpc.PutRequest, answer: rpc.PutResponse) -> None:
@@ -152,9 +139,12 @@ def _put(mvcc: Mvcc, leases: Leases, put: rpc.PutRequest, answer: rpc.PutRespons
         current = mvcc.get(put.key) or _ABSENT
         value = current.value if put.ignore_value else value
         lease = current.lease if put.ignore_lease else lease
-    old = mvcc.put(put.key, value, lease)
-    leases.move(put.key, old.lease if old is not None else 0, lease)
-    answer.header.revision = mvcc.seen
+    key = put.key
+    old = mvcc.put(key, value, lease)
+    before = old.lease if old is not None else 0
+    if before != lease:
+        leases.move(key, before, lease)
+    answer.header.revision = mvcc.revision + 1
     if put.prev_kv and old is not None:
         answer.prev_kv.CopyFrom(old)
 

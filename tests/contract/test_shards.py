@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from uuid import uuid4
 
 import pytest
 from attrs import define, field
 from substrate import EtcdServer, eventually
 
+from kv.backend import Backend
 from kv.client import Etcd
 from kv.keys import Cell, Family
 from kv.shards import Shards, owner_of
@@ -66,15 +68,15 @@ class Member:
 
 @define(eq=False)
 class Crowd:
-    endpoint: str
+    connect: Callable[[], Backend]
     prefix: str
     members: dict[str, Member] = field(factory=dict)
-    etcds: dict[str, Etcd] = field(factory=dict)
+    etcds: dict[str, Backend] = field(factory=dict)
 
     def join(self, *pods: str) -> None:
         """Each with a connection of its own."""
         for pod in pods:
-            etcd = self.etcds[pod] = Etcd(StoreSettings(endpoints=(self.endpoint,), timeout=1.0))
+            etcd = self.etcds[pod] = self.connect()
             self.members[pod] = Member(pod, Store(etcd, self.prefix)).start()
 
     async def freeze(self, pod: str) -> Member:
@@ -104,13 +106,17 @@ class Crowd:
             await etcd.close()
 
 
+def impatient(server: EtcdServer) -> Etcd:
+    return Etcd(StoreSettings(endpoints=(server.endpoint,), timeout=1.0))
+
+
 async def _nothing(_: int) -> None:
     return
 
 
 @pytest.fixture
-async def crowd(store_settings: StoreSettings) -> AsyncIterator[Crowd]:
-    made = Crowd(store_settings.endpoints[0], store_settings.prefix)
+async def crowd(connect: Callable[[], Backend]) -> AsyncIterator[Crowd]:
+    made = Crowd(connect, f"test-{uuid4().hex}/")
     yield made
     await made.disperse()
 
@@ -227,7 +233,7 @@ async def test_a_lease_that_is_revoked_is_noticed_and_replaced(crowd: Crowd) -> 
 
 
 async def test_a_killed_etcd_hands_out_the_shards_again(fragile_etcd: EtcdServer) -> None:
-    crowd = Crowd(fragile_etcd.endpoint, "killed-shards/")
+    crowd = Crowd(lambda: impatient(fragile_etcd), "killed-shards/")
     crowd.join("a", "b")
     await eventually(crowd.shared_out)
     fragile_etcd.kill()
@@ -250,7 +256,7 @@ async def test_a_killed_etcd_hands_out_the_shards_again(fragile_etcd: EtcdServer
 
 
 async def test_a_paused_etcd_loses_no_shard_for_good(fragile_etcd: EtcdServer) -> None:
-    crowd = Crowd(fragile_etcd.endpoint, "paused-shards/")
+    crowd = Crowd(lambda: impatient(fragile_etcd), "paused-shards/")
     crowd.join("a", "b")
     await eventually(crowd.shared_out)
     fragile_etcd.pause()

@@ -313,6 +313,7 @@ async def test_a_killed_etcd_is_an_error_at_once_and_found_again(fragile_etcd: E
     await etcd.close()
 
 
+@pytest.mark.parametrize("connect", ["etcd"], indirect=True)
 async def test_the_second_endpoint_serves_when_the_first_does_not(etcd_endpoint: str, store: Store) -> None:
     nobody = "127.0.0.1:1"
     etcd = Etcd(StoreSettings(endpoints=(nobody, etcd_endpoint), timeout=2.0))
