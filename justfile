@@ -42,6 +42,10 @@ test *arguments: (install "libvirt")
 chaos *arguments: (install "")
     {{ bin }}/python -m pytest tests/chaos -m "storm or not storm" "$@"
 
+# Simulate a whole site under faults on virtual time: `--seed 7` replays one with its log, `--seeds 200` runs many.
+sim *options: (install "")
+    @{{ bin }}/python -m tests.sim "$@"
+
 # Check format, lint, types and the arrows between the rooms.
 check: (install "")
     {{ bin }}/ruff format --check .

@@ -117,21 +117,23 @@ class Agent:
 
     async def _inventory(self, kind: str) -> ToAgent:
         """Tells facts and guests; removes what the records do not place here; tells of each guest's state."""
+        asked = asyncio.get_running_loop().time()
         facts = await self._driver.facts()
         guests = tuple(await self._driver.guests())
         hello = Hello("start" if kind == "start" else "inventory", self._host_id, VERSION, facts, guests)
         answer = await self._say(hello)
         for stray in answer.strays:
-            await self._remove_stray(stray, guests)
+            await self._remove_stray(stray, guests, asked)
         for guest in guests:
             if guest.mark and guest.mark.site == self._settings.site:
                 self._guest_changed(guest)
         return answer
 
-    async def _remove_stray(self, stray: Stray, guests: tuple[GuestState, ...]) -> None:
-        """Only a guest that still is as it was judged, with no command for it since."""
+    async def _remove_stray(self, stray: Stray, guests: tuple[GuestState, ...], asked: float) -> None:
+        """Only a guest that is as it was judged, with no command for it since the guests were listed. The generation
+        in its mark may be older than the last command's: a takeover raises that without touching the domain."""
         judged = any(g.server == stray.server and g.mark and g.mark.generation == stray.generation for g in guests)
-        if not judged or self._jobs.generation(stray.server) > stray.generation:
+        if not judged or self._jobs.touched_since(stray.server, asked):
             return
         log.warning("stray guest removed", host=self.host, instance=stray.server, generation=stray.generation)
         try:

@@ -32,6 +32,8 @@ REPEAT_SECONDS: Final = (0.1, 2.0)
 class _Worker:
     memory: Memory
     command: Command
+    commanded: float
+    """loop time of its last command"""
     task: asyncio.Task[None] | None = None
     report: Report | None = None
     """of the last job, once it ended; its generation may be raised by an adopting command"""
@@ -54,29 +56,30 @@ class Jobs:
 
     def command(self, command: Command) -> CommandReply:
         """Decides at once; the work goes on in the background."""
-        server = command.mark.server
-        self._forget_old()
+        server, now = command.mark.server, asyncio.get_running_loop().time()
+        self._forget_old(now)
         worker = self._workers.get(server)
         match decide(worker.memory if worker else Memory(), command, self._session, self.phase):
             case Refuse(reason, stale):
                 return CommandReply(refusal=reason, stale=stale)
             case Adopt(memory, again):
                 assert worker is not None
-                worker.memory, worker.command = memory, command
+                worker.memory, worker.command, worker.commanded = memory, command, now
                 if worker.report is not None:
                     worker.report = evolve(worker.report, mark=command.mark)
                 if again:
                     self._report(server, worker)
             case Begin(memory):
-                fresh = _Worker(memory, command)
+                fresh = _Worker(memory, command, now)
                 self._workers.pop(server, None)
                 self._workers[server] = fresh
                 fresh.task = asyncio.create_task(self._work(fresh, worker), name=f"{command.verb} {server}")
         return CommandReply()
 
-    def generation(self, server: str) -> int:
+    def touched_since(self, server: str, moment: float) -> bool:
+        """Whether a command for it runs or came after this loop time: what was judged before may be wrong now."""
         worker = self._workers.get(server)
-        return worker.memory.generation if worker else 0
+        return worker is not None and (worker.memory.running or worker.commanded > moment)
 
     async def close(self) -> None:
         """Leaves jobs where they are: guests and half-done work are found again by the next session."""
@@ -85,9 +88,8 @@ class Jobs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _forget_old(self) -> None:
+    def _forget_old(self, now: float) -> None:
         """Workers are kept in the order of their commands, so the old ones are in front."""
-        now = asyncio.get_running_loop().time()
         for server, worker in list(itertools.islice(self._workers.items(), 2)):
             if worker.ended and now - worker.ended > REMEMBERED_SECONDS:
                 del self._workers[server]
