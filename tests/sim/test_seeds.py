@@ -5,29 +5,19 @@ import subprocess
 import sys
 
 
-def test_invariants_hold_under_faults() -> None:
+def simulate(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.sim", *options]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.sim", "--seeds", "12"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_invariants_hold_under_faults() -> None:
+    run = simulate("--seeds", "12")
     assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_a_seed_replays_exactly() -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    once, again = (
-        subprocess.run(
-            [sys.executable, "-m", "tests.sim", "--seed", "3"],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=True,
-        )
-        for _ in range(2)
-    )
+    once, again = simulate("--seed", "3"), simulate("--seed", "3")
+    assert once.returncode == 0
     assert once.stdout == again.stdout
     assert once.stderr == again.stderr
