@@ -83,8 +83,12 @@ class Program:
             self._process = None
 
     def pause(self) -> None:
+        """Returns when every thread stands still."""
         assert self._process
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while any("\nState:\tT" not in (t / "status").read_text() for t in threads.iterdir()):
+            time.sleep(0.001)
 
     def resume(self) -> None:
         assert self._process
