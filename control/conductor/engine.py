@@ -51,9 +51,10 @@ class Engine:
         self._draining = False
 
     async def gained(self, shard: int) -> None:
-        """The shard is ours: serve its hints, look at all of its operations."""
+        """The shard is ours: serve its hints, look at all of its operations. No queue group: an owner that was paused
+        over its takeover is still subscribed, and would be given every other message of his successor's."""
         self._endpoints[shard] = await self._service.serve(
-            f"wake-{shard}", self._wake_subject(shard), Wake, self._woken
+            f"wake-{shard}", self._wake_subject(shard), Wake, self._woken, queue=""
         )
         await self._scan(shard)
 

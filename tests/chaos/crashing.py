@@ -3,7 +3,7 @@
 A point is `before` or `after` something: the commit of a transaction, by its purpose (`before place`), an answer that
 was asked for (`before command`, `after report`, ...), a call of the driver (`after spawn`). While DIR/ROLE holds a file
 of a point's name the process that comes there acts as the file says, once: the file is renamed first, so a restarted
-process lives on. `kill` is SIGKILL to itself; `fail`, in front of a driver's call, is a HostError.
+process lives on. `kill` is SIGKILL to itself, `stop` SIGSTOP; `fail`, in front of a driver's call, is a HostError.
 """
 
 import functools
@@ -42,7 +42,7 @@ class Points:
             return
         if order == "fail":
             raise HostError(f"told to fail {name}")
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if order == "stop" else signal.SIGKILL)
 
 
 def surround(points: Points, cls: type, method: str, name_of: Callable[..., str | None]) -> None:

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 from attrs import define, frozen
 
 from control.site.etcd import cache_dir, find_etcd
@@ -21,6 +22,9 @@ from control.site.options import Layout, SiteOptions
 from control.site.parts import Part, own_parts, substrate_parts
 from control.site.processes import Processes, Record, is_alive, send_signal
 from kv.client import Etcd
+from kv.keys import Cell, Global
+from kv.store import Store
+from schemas.shards import SHARDS
 from tests.bench.subject import free_ports, prefer_named_etcd
 from tests.chaos.crashing import FIRED, point_file
 from tests.chaos.invariants import SiteView, violations
@@ -29,6 +33,7 @@ from tests.site_client import HUGE, SiteClient
 
 ROOT = Path(__file__).parents[2]
 ROLES = ("scheduler", "super-conductor", "conductor", "api", "agent")
+TWIN = "-2"
 HOSTS = 4
 START_SECONDS = 40.0
 REST_SECONDS = 30.0
@@ -109,15 +114,19 @@ class ChaosSite:
     def down(self) -> None:
         for record in self.processes.records():
             send_signal(record, signal.SIGCONT)
-        self.processes.stop([*ROLES, "nats", "etcd"], 10.0)
+        self.processes.stop([*ROLES, *(role + TWIN for role in ROLES), "nats", "etcd"], 10.0)
 
     def start(self, role: str) -> Record:
-        part = self.parts[role]
-        if role not in ROLES:
+        """`ROLE` + TWIN is a second process of the role, without metrics."""
+        part = self.parts[role.removesuffix(TWIN)]
+        if part.role not in ROLES:
             return self.processes.start(role, part.command, part.environment)
         words = part.command[1:]
         command = [sys.executable, "-m", "tests.chaos.crashing", self.layout.root / "points", role, "--", *words]
-        return self.processes.start(role, command, {**part.environment, "PYTHONPATH": str(ROOT)})
+        environment = {**part.environment, "PYTHONPATH": str(ROOT)}
+        if role.endswith(TWIN):
+            environment["KILONOVA_PROCESS_OBSERVE_PORT"] = "0"
+        return self.processes.start(role, command, environment)
 
     def ready(self, role: str) -> None:
         record = self.processes.find(role)
@@ -152,9 +161,40 @@ class ChaosSite:
 
     async def replaced(self, role: str, point: str, seconds: float = 15.0) -> None:
         """Waits until the process has died there and starts another at once."""
+        await self.died(role, point, seconds)
+        self.start(role)
+
+    async def died(self, role: str, point: str, seconds: float = 15.0) -> None:
         await until(lambda: self.has_fired(role, point), f"{role} comes to {point!r}", seconds)
         await until(lambda: self.processes.find(role) is None, f"{role} is gone", 5.0)
-        self.start(role)
+
+    @asynccontextmanager
+    async def twin(self, role: str) -> AsyncIterator[None]:
+        """A second process of the role beside the first. It shares the shards once it has registered."""
+        (self.layout.root / "points" / (role + TWIN)).mkdir(exist_ok=True)
+        self.start(role + TWIN)
+        etcd = etcd_at(self.options.ports.etcd)
+        try:
+            await until_async(lambda: members_of(etcd, role, 2), f"two of {role} share the shards", 20.0)
+            yield
+        finally:
+            await etcd.close()
+            self.signal(role + TWIN, signal.SIGCONT)
+            self.kill(role + TWIN)
+
+    async def asleep(self, role: str, point: str) -> str:
+        """Which of the two went to sleep at the point; the other does not any more."""
+        both = (role, role + TWIN)
+        await until(lambda: any(self.has_fired(r, point) for r in both), f"one {role} comes to {point!r}", 15.0)
+        found = next(r for r in both if self.has_fired(r, point))
+        for other in set(both) - {found}:
+            self._point(other, point).unlink(missing_ok=True)
+        return found
+
+    def is_stopped(self, role: str) -> bool:
+        record = self.processes.find(role)
+        assert record is not None, f"{role} does not run"
+        return psutil.Process(record.pid).status() == psutil.STATUS_STOPPED
 
     def _point(self, role: str, point: str) -> Path:
         return self.layout.root / "points" / role / point_file(point)
@@ -279,6 +319,19 @@ def nothing_but(view: SiteView) -> list[str]:
     left = [path for records in families for path in records]
     left += [path for cell in view.cells.values() for path in cell.instances]
     return left + [f"guest {g.server} on {host}" for host, guests in view.guests.items() for g in guests]
+
+
+async def members_of(etcd: Etcd, role: str, wanted: int) -> bool:
+    """Whether so many processes own shards now, and all shards are owned."""
+    prefix, families = ("kilonova/global/", Global) if role == "super-conductor" else ("kilonova/cells/cell1/", Cell)
+    owners = [stored.value for stored in await Store(etcd, prefix).range(families.LEASES.under())]
+    return len(owners) == SHARDS and len(set(owners)) == wanted
+
+
+async def until_async(condition: Callable[[], Awaitable[bool]], what: str, seconds: float) -> None:
+    async with deadline(what, seconds):
+        while not await condition():  # noqa: ASYNC110 - another process brings it about
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float) -> None:

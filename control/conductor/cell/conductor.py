@@ -73,7 +73,10 @@ class CellConductor:
 
     async def _gained(self, shard: int) -> None:
         subject = report(self._cell, shard, "*")
-        self._reports[shard] = await self.service.serve(f"report-{shard}", subject, FromAgent, self._from_agent)
+        # Without a queue group, for the same reason as the engine's hints.
+        self._reports[shard] = await self.service.serve(
+            f"report-{shard}", subject, FromAgent, self._from_agent, queue=""
+        )
         await self.engine.gained(shard)
 
     async def _lost(self, shard: int) -> None:
