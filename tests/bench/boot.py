@@ -59,12 +59,13 @@ class Phase:
 
 def main() -> None:
     options = parse(sys.argv[1:])
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs inherit SIGINT as ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         with ExitStack() as stack:
             subject = stack.enter_context(_subject(stack, options)) if not options.attach else attached(options.attach)
             result = uvloop.run(_measure(subject, options))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -100,6 +101,9 @@ def _subject(stack: ExitStack, options: argparse.Namespace) -> Any:
 
 
 async def _measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
+    measuring = asyncio.current_task()
+    assert measuring is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
     client = await SiteClient.login(subject.endpoints, "admin", "admin", subject.password)
     try:
         flavor, image = await client.seed_flavor(), await client.seed_image()
