@@ -10,7 +10,7 @@ from agents.jobs import Jobs
 from bus.client import Bus
 from bus.service import Endpoint, Service
 from runtime import ambient
-from schemas.errors import BusUnavailable, KilonovaError, NobodyListens
+from schemas.errors import KilonovaError
 from schemas.guest import GuestState
 from schemas.messages import (
     Changed,
@@ -50,9 +50,11 @@ class Agent:
         self._driver = driver
         self._bus = bus
         self._service = service
-        self._jobs = Jobs(driver, self._session, self._send_report)
+        self._jobs = Jobs(driver, self._session, self._send_report, self._result_known)
         self._endpoints: list[Endpoint[Command] | Endpoint[Probe] | Endpoint[HostCall]] = []
         self._changes: dict[str, GuestState] = {}
+        self._told: dict[str, GuestState] = {}
+        """what the records know of each guest"""
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -120,6 +122,8 @@ class Agent:
         asked = asyncio.get_running_loop().time()
         facts = await self._driver.facts()
         guests = tuple(await self._driver.guests())
+        here = {guest.server for guest in guests}
+        self._told = {server: state for server, state in self._told.items() if server in here}
         hello = Hello("start" if kind == "start" else "inventory", self._host_id, VERSION, facts, guests)
         answer = await self._say(hello)
         for stray in answer.strays:
@@ -146,34 +150,33 @@ class Agent:
         subject = report(self._settings.cell, shard_of(self.host), self.host)
         return await self._bus.request(subject, message, ToAgent, ANSWER_SECONDS)
 
-    async def _send_report(self, server: str, told: Report) -> bool:
+    async def _send_report(self, server: str, told: Report) -> bool | None:
         message = FromAgent(self.host, self._session, report=told)
         subject = report(self._settings.cell, shard_of(server), self.host)
         try:
-            await self._bus.request(subject, message, ToAgent, ANSWER_SECONDS)
-        except (BusUnavailable, NobodyListens) as error:
-            log.info("report not heard yet", instance=server, reason=error.message)
-            return False
+            return (await self._bus.request(subject, message, ToAgent, ANSWER_SECONDS)).applied
         except KilonovaError as error:
             log.info("report to be repeated", instance=server, reason=error.message)
-            return False
-        return True
+            return None
 
     def _guest_changed(self, state: GuestState) -> None:
         self._changes[state.server] = state
         self._news.set()
 
+    def _result_known(self, state: GuestState) -> None:
+        """A job's report, which was applied, says this: the driver's word of the same need not be told again."""
+        self._told[state.server] = state
+
     async def _tell_changes(self) -> None:
-        told: dict[str, GuestState] = {}
         while True:
             await self._news.wait()
             self._news.clear()
             waiting, self._changes = self._changes, {}
             for server, state in waiting.items():
-                if told.get(server) == state or server in self._jobs.running:
+                if self._told.get(server) == state:
                     continue
-                if await self._tell(server, state):
-                    told[server] = state
+                if not self._jobs.is_busy(server) and await self._tell(server, state):
+                    self._told[server] = state
                 else:
                     self._changes.setdefault(server, state)
             if self._changes:

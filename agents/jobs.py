@@ -19,8 +19,8 @@ from schemas.messages import Command, CommandReply, Report
 
 log = structlog.get_logger()
 
-Send = Callable[[str, Report], Awaitable[bool]]
-"""(server, report) -> whether the owner answered; it raises nothing."""
+Send = Callable[[str, Report], Awaitable[bool | None]]
+"""(server, report) -> whether the owner applied it, None when it did not answer; it raises nothing."""
 
 REMEMBERED_SECONDS: Final = 3600.0
 """how long a server's last command is remembered after it ended: longer than any command may be under way"""
@@ -43,16 +43,22 @@ class _Worker:
 
 
 class Jobs:
-    def __init__(self, driver: Driver, session: str, send: Send) -> None:
+    def __init__(self, driver: Driver, session: str, send: Send, on_result: Callable[[GuestState], None]) -> None:
         self.phase: Literal["registering", "serving"] = "registering"
         self._driver = driver
         self._session = session
         self._send = send
+        self._on_result = on_result
         self._workers: dict[str, _Worker] = {}
 
     @property
     def running(self) -> frozenset[str]:
         return frozenset(s for s, w in self._workers.items() if w.memory.running)
+
+    def is_busy(self, server: str) -> bool:
+        """A job runs, or its report was not answered yet."""
+        worker = self._workers.get(server)
+        return worker is not None and not worker.ended
 
     def command(self, command: Command) -> CommandReply:
         """Decides at once; the work goes on in the background."""
@@ -64,7 +70,7 @@ class Jobs:
                 return CommandReply(refusal=reason, stale=stale)
             case Adopt(memory, again):
                 assert worker is not None
-                worker.memory, worker.command, worker.commanded = memory, command, now
+                worker.memory, worker.command, worker.commanded, worker.ended = memory, command, now, 0.0
                 if worker.report is not None:
                     worker.report = evolve(worker.report, mark=command.mark)
                 if again:
@@ -147,8 +153,11 @@ class Jobs:
             report = worker.report
             assert report is not None
             REQUEST_ID.set(report.mark.operation.split("/")[1] if "/" in report.mark.operation else "")
-            if await self._send(server, report) and report == worker.report:
+            applied = await self._send(server, report)
+            if applied is not None and report == worker.report:
                 worker.ended = asyncio.get_running_loop().time()
+                if applied and report.state is not None:
+                    self._on_result(report.state)
                 return
             await asyncio.sleep(pause * (0.5 + ambient.chance()))
             pause = min(pause * 2, longest)

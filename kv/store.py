@@ -43,6 +43,10 @@ class Store:
     async def read(
         self, a: Key[A], b: Key[B], c: Key[C], /
     ) -> tuple[Stored[A] | None, Stored[B] | None, Stored[C] | None]: ...
+    @overload
+    async def read(
+        self, a: Key[A], b: Key[B], c: Key[C], d: Key[R], /
+    ) -> tuple[Stored[A] | None, Stored[B] | None, Stored[C] | None, Stored[R] | None]: ...
     async def read(self, *keys: Key[Any]) -> tuple[Stored[Any] | None, ...]:
         """Several records as of one revision."""
         return tuple(await self.read_all(keys))

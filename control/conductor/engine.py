@@ -19,8 +19,8 @@ from schemas.shards import shard_of
 
 log = structlog.get_logger()
 
-Look = Callable[[int, str], Awaitable[bool]]
-"""(shard, server): reads the operation and brings it one step on; False when there is nothing more to do."""
+Look = Callable[[int, Wake], Awaitable[bool]]
+"""(shard, hint): reads the server's operation and brings it one step on; False when there is nothing more to do."""
 
 Stir = Callable[[str, int | None], None]
 """(server, mod-revision of its operation, if known): it is being looked at and may have changed meanwhile."""
@@ -47,7 +47,7 @@ class Engine:
         self._stir = stir
         self._endpoints: dict[int, Endpoint[Wake]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._again: set[str] = set()
+        self._again: dict[str, Wake] = {}
         self._draining = False
 
     async def gained(self, shard: int) -> None:
@@ -66,16 +66,17 @@ class Engine:
             if shard_of(server) == shard:
                 task.cancel()
 
-    def wake(self, server: str) -> None:
+    def wake(self, hint: Wake) -> None:
         """Look at this server's operation now, or again when it is being looked at."""
+        server = hint.server
         shard = shard_of(server)
         if shard not in self.shards.fences or self._draining:
             return
         if server in self._running:
-            self._again.add(server)
+            self._again[server] = hint
             self._stir(server, None)
             return
-        task = asyncio.create_task(self._work(shard, server), name=f"operation of {server}")
+        task = asyncio.create_task(self._work(shard, hint), name=f"operation of {server}")
         self._running[server] = task
         task.add_done_callback(lambda _: self._ended(server))
 
@@ -88,7 +89,7 @@ class Engine:
                     if stored.value.server in self._running:
                         self._stir(stored.value.server, stored.mod_revision)
                     else:
-                        self.wake(stored.value.server)
+                        self.wake(_hint(stored.value))
             except KilonovaError as error:
                 log.warning("rescan failed", reason=error.message)
 
@@ -101,25 +102,26 @@ class Engine:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _woken(self, message: Wake, _: str) -> None:
-        self.wake(message.server)
+        self.wake(message)
 
     async def _scan(self, shard: int) -> None:
         for stored in await self._store.range(self._operations.under(shard, "")):
-            self.wake(stored.value.server)
+            self.wake(_hint(stored.value))
 
     def _ended(self, server: str) -> None:
         del self._running[server]
-        if server in self._again:
-            self._again.discard(server)
-            self.wake(server)
+        again = self._again.pop(server, None)
+        if again is not None:
+            self.wake(again)
 
-    async def _work(self, shard: int, server: str) -> None:
+    async def _work(self, shard: int, hint: Wake) -> None:
+        server = hint.server
         structlog.contextvars.bind_contextvars(instance=server)
         pause = 0.005
         while shard in self.shards.fences:
-            self._again.discard(server)
+            self._again.pop(server, None)
             try:
-                if not await self._look(shard, server):
+                if not await self._look(shard, hint):
                     return
                 pause = 0.005
             except UnknownOutcome:
@@ -139,3 +141,7 @@ class Engine:
                 log.exception("operation failed unexpectedly; it is tried again")
                 pause = min(max(pause, 0.5) * 2, 10.0)
                 await asyncio.sleep(pause)
+
+
+def _hint(operation: Operation) -> Wake:
+    return Wake(operation.server, operation.created_us, operation.project)

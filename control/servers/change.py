@@ -20,7 +20,7 @@ from schemas.errors import CompareFailed, Locked, Unavailable
 from schemas.identity import Identity
 from schemas.messages import Wake
 from schemas.operation import Line, Operation
-from schemas.server import CELL0, BuildRequest, Instance, InstanceMapping
+from schemas.server import CELL0, BuildRequest, Instance, InstanceMapping, to_us
 from schemas.shards import shard_of
 from schemas.subjects import cell_wake, top_wake
 
@@ -75,7 +75,7 @@ async def change_server(
         return at
 
     at = await retried(once)
-    await _wake_cell(top, at.cell, uuid)
+    await _wake_cell(top, at)
 
 
 async def delete_server(top: Top, identity: Identity, uuid: str, *, any_project: bool = False) -> None:
@@ -99,7 +99,7 @@ async def delete_server(top: Top, identity: Identity, uuid: str, *, any_project:
     if at.instance is None:
         await top.bus.hint(top_wake(shard_of(uuid)), Wake(uuid))
     elif at.cell != CELL0:
-        await _wake_cell(top, at.cell, uuid)
+        await _wake_cell(top, at)
 
 
 async def delete_in_cell(top: Top, at: Located, user: str) -> None:
@@ -233,7 +233,9 @@ async def _commit(store: Store, txn: Txn, at: Located, operation: Operation) -> 
     await commit_settled(store, txn, at.instance, applied)
 
 
-async def _wake_cell(top: Top, cell: str, uuid: str) -> None:
-    bus = top.cells.access(cell).bus
+async def _wake_cell(top: Top, at: Located) -> None:
+    bus = top.cells.access(at.cell).bus
     if bus is not None:
-        await bus.hint(cell_wake(cell, shard_of(uuid)), Wake(uuid))
+        mapping = at.mapping
+        hint = Wake(mapping.uuid, to_us(mapping.created), mapping.project)
+        await bus.hint(cell_wake(at.cell, shard_of(mapping.uuid)), hint)

@@ -65,7 +65,7 @@ async def create_servers(
         if taken < len(batch):
             break
     for server in accepted:
-        await top.bus.hint(top_wake(shard_of(server.uuid)), Wake(server.uuid))
+        await top.bus.hint(top_wake(shard_of(server.uuid)), Wake(server.uuid, server.created_us, server.project))
     return reservation, accepted
 
 

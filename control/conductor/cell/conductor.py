@@ -21,7 +21,7 @@ from runtime import ambient
 from runtime.health import Health
 from runtime.process import drained, run_until
 from schemas.errors import Conflict, Unavailable
-from schemas.messages import Changed, FromAgent, HostCall, HostCallReply, Report, ToAgent
+from schemas.messages import Changed, FromAgent, HostCall, HostCallReply, Report, ToAgent, Wake
 from schemas.server import time_key
 from schemas.settings import Settings
 from schemas.shards import shard_of
@@ -101,7 +101,7 @@ class CellConductor:
         server = told.mark.server
         operation = await self._store.get(Cell.OPERATIONS(shard_of(server), server))
         if operation and operation.value.generation == told.mark.generation and operation.value.host == message.host:
-            self.engine.wake(server)
+            self.engine.wake(Wake(server))
             raise Unavailable("the operation is being taken up; say it again")
         return ToAgent(applied=False)
 

@@ -15,6 +15,7 @@ from control.conductor.cell.hosts import Hosts
 from control.conductor.cell.reports import Expectation, Expectations
 from control.conductor.sagas.all import SAGAS
 from control.conductor.sagas.table import (
+    Advance,
     Decision,
     Failed,
     Outcome,
@@ -32,7 +33,7 @@ from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.errors import BY_NAME, BusUnavailable, CompareFailed, NobodyListens, StoreUnavailable
 from schemas.guest import GuestSpec
-from schemas.messages import Command, CommandReply, Report
+from schemas.messages import Command, CommandReply, Report, Wake
 from schemas.operation import Line, Operation
 from schemas.server import Instance, time_key
 from schemas.settings import ConductorSettings
@@ -76,17 +77,23 @@ class Runner:
         if work is not None and revision != work.revision:
             work.doubted.set()
 
-    async def look(self, shard: int, server: str) -> bool:
-        """Brings the server's operation one step on; False when it has none or it waits for the top."""
-        operation = await self._store.get(Cell.OPERATIONS(shard, server))
+    async def look(self, shard: int, hint: Wake) -> bool:
+        """Brings the server's operation one step on; False when it has no more or it waits for the top."""
+        server = hint.server
+        key = Cell.OPERATIONS(shard, server)
+        if not hint.project:
+            seen = await self._store.get(key)
+            if seen is None:
+                return False
+            hint = Wake(server, seen.value.created_us, seen.value.project)
+        operation, instance, user_data = await self._store.read(
+            key, Cell.INSTANCES(hint.project, time_key(hint.created_us, server)), Cell.USER_DATA(server)
+        )
         if operation is None or operation.value.step == "returning":
             self._raised.pop(server, None)
             return False
         op = operation.value
         REQUEST_ID.set(op.request_id)
-        instance, user_data = await self._store.read(
-            Cell.INSTANCES(op.project, time_key(op.created_us, server)), Cell.USER_DATA(server)
-        )
         if instance is None:
             log.error("operation without its server is dropped", kind=op.kind)
             await self._store.commit(self.shards.guard(Txn("drop operation").remove(operation), shard))
@@ -102,14 +109,14 @@ class Runner:
             spec = spec_of(mark_of(self._site, op), instance.value, url, data)
         outcome, expectation = await self._unless_changed(operation, self._carry_out(saga, step, op, spec))
         try:
-            await self._commit(shard, saga, operation, instance, outcome)
+            decision = await self._commit(shard, saga, operation, instance, outcome)
         except BaseException:
             if expectation:
                 expectation.settle(False)
             raise
         if expectation:
             expectation.settle(True)
-        return True
+        return isinstance(decision, Advance)
 
     async def _unless_changed(self, operation: Stored[Operation], work: Coroutine[Any, Any, R]) -> R:
         """What the work returns. Raises CompareFailed, with the work cancelled, when its operation is another now."""
@@ -162,12 +169,13 @@ class Runner:
 
     async def _commit(
         self, shard: int, saga: Saga, operation: Stored[Operation], instance: Stored[Instance], outcome: Outcome
-    ) -> None:
+    ) -> Decision:
         now = ambient.now()
         decision: Decision = decide(saga, operation.value, instance.value, outcome, now)
         txn = transaction(decision, operation, instance, now)
         await self._store.commit(self.shards.guard(txn, shard))
         log.info("operation step", kind=saga.kind, step=operation.value.step, then=type(decision).__name__)
+        return decision
 
     async def _carry_out(
         self, saga: Saga, step: Step, op: Operation, spec: GuestSpec | None

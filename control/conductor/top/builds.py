@@ -68,7 +68,9 @@ class Builds:
     async def look(self, shard: int, server: str) -> bool:
         """Brings a build one step on; False when there is none."""
         key = Global.OPERATIONS(shard, server)
-        operation, request, spec = await self._top.store.read(key, Global.REQUESTS(server), Global.SPECS(server))
+        operation, request, spec, mapping = await self._top.store.read(
+            key, Global.REQUESTS(server), Global.SPECS(server), Global.INSTANCES(server)
+        )
         if operation is None:
             return False
         REQUEST_ID.set(operation.value.request_id)
@@ -80,6 +82,7 @@ class Builds:
             await self._commit(shard, Txn("drop operation").remove(operation))
             return False
         assert spec is not None
+        assert mapping is not None
         step = operation.value.step
         if step == "clear":
             await self._clear(shard, operation)
@@ -95,8 +98,7 @@ class Builds:
             if claimed is None:
                 return True
             operation = claimed
-        await self._place(shard, operation, request)
-        return True
+        return await self._place(shard, operation, request, mapping)
 
     async def _schedule(self, shard: int, operation: Stored[Operation], spec: RequestSpec) -> Stored[Operation] | None:
         """The operation as claimed, or None when it has to be looked at again."""
@@ -126,8 +128,14 @@ class Builds:
             await self._refused(shard, operation, NO_VALID_HOST, reason)
         return None
 
-    async def _place(self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest]) -> None:
-        """Writes the server into its cell (again is fine) and hands it over."""
+    async def _place(
+        self,
+        shard: int,
+        operation: Stored[Operation],
+        request: Stored[BuildRequest],
+        mapping: Stored[InstanceMapping],
+    ) -> bool:
+        """Writes the server into its cell (again is fine) and hands it over; True when it is to be deleted there."""
         op = operation.value
         cell = op.results["cell"]
         store = self._top.cells.store(cell)
@@ -136,20 +144,20 @@ class Builds:
         try:
             if op.cancel and await self._fenced_get(store, shard, draft) is None:
                 await self._remove(shard, operation, request)
-                return
+                return False
             await self.fences.commit(store, shard, self._placing(op, request.value, cell))
         except CompareFailed:
             there = await store.get(key)
             if there is None or there.value.attempt != op.attempt:
                 raise
-        mapping = await self._mapping(op.server)
         txn = self._handing_over(operation, request, mapping, cell)
         if op.cancel:
             txn.put(operation.key, evolve(op, step="deleting"))
         await self._commit(shard, txn)
         bus = self._top.cells.access(cell).bus
         if bus is not None and not op.cancel:
-            await bus.hint(cell_wake(cell, shard), Wake(op.server))
+            await bus.hint(cell_wake(cell, shard), Wake(op.server, op.created_us, op.project))
+        return op.cancel
 
     async def _fenced_get(self, store: Store, shard: int, draft: Instance) -> Stored[Instance] | None:
         """Whether the server is in the cell, after every earlier write of ours was made impossible or is done."""

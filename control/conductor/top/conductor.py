@@ -16,7 +16,7 @@ from kv.keys import Global
 from kv.shards import Shards
 from runtime.health import Health
 from runtime.process import drained, run_until
-from schemas.messages import HostCall, HostCallReply
+from schemas.messages import HostCall, HostCallReply, Wake
 from schemas.subjects import call, cell_call, top_wake
 
 
@@ -45,10 +45,10 @@ class SuperConductor:
         await run_until(stopping, self._outboxes.run(), self._hosts.run(), self._shards.run(), self._engine.run())
         await drained(5, self._engine.drain(), self._service.stop())
 
-    async def _look(self, shard: int, server: str) -> bool:
-        if await self._outboxes.look(shard, server):
+    async def _look(self, shard: int, hint: Wake) -> bool:
+        if await self._outboxes.look(shard, hint.server):
             return True
-        return await self._builds.look(shard, server)
+        return await self._builds.look(shard, hint.server)
 
     async def _gained(self, shard: int) -> None:
         await self._engine.gained(shard)

@@ -14,6 +14,7 @@ from kv.cache import Cache, Change
 from kv.keys import Cell, Global
 from kv.shards import Shards
 from kv.txn import Stored, Txn
+from schemas.messages import Wake
 from schemas.operation import Line, Operation, Outbox
 from schemas.server import BuildRequest, InstanceMapping, ServerIndex, UserData, time_key
 from schemas.shards import shard_of
@@ -30,7 +31,7 @@ class _Watched:
 class Outboxes:
     """`on_news(server)` is called for each new record; `look` applies what there is of a server."""
 
-    def __init__(self, top: Top, on_news: Callable[[str], None]) -> None:
+    def __init__(self, top: Top, on_news: Callable[[Wake], None]) -> None:
         self.shards: Shards
         self.fences: CellFences
         self.obituaries: Obituaries
@@ -54,7 +55,7 @@ class Outboxes:
     def wake_shard(self, shard: int) -> None:
         for server in self._pending:
             if shard_of(server) == shard:
-                self._on_news(server)
+                self._on_news(Wake(server))
 
     async def look(self, shard: int, server: str) -> bool:
         """Applies the server's record; False when there is none."""
@@ -118,7 +119,7 @@ class Outboxes:
             if change.new is not None:
                 server = change.new.value.server
                 self._pending[server] = (name, change.new)
-                self._on_news(server)
+                self._on_news(Wake(server))
 
         cache = Cache(cell.store, Cell.OUTBOX.under(), changed)
         self._cells[name] = _Watched(cache, asyncio.create_task(cache.run(), name=f"outbox of {name}"))
