@@ -1,0 +1,101 @@
+"""Filters, one by one, and the operators of extra specs."""
+
+import pytest
+from unit_hosts import Sketch, model_of
+from unit_records import facts, flavor, spec
+
+from control.scheduler.filters import BUILT_IN, UnknownFilterError, load_filters, matches
+from control.scheduler.model import HostState
+from schemas.guest import HostFacts
+from schemas.server import ImageRef
+
+
+def state(about: HostFacts) -> HostState:
+    return model_of([Sketch("a", facts=about)]).hosts["a"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "expected"),
+    [
+        ("x", "x", True),
+        ("x", "y", False),
+        ("= 3", "3", True),
+        ("= 3", "4", True),
+        ("= 3", "2", False),
+        ("== 3", "3.0", True),
+        ("== 3", "4", False),
+        ("!= 3", "4", True),
+        ("!= 3", "3", False),
+        (">= 3", "10", True),
+        (">= 3", "2.9", False),
+        ("<= 3", "3", True),
+        ("<= 3", "10", False),
+        (">= 3", "many", False),
+        ("s== 3", "3", True),
+        ("s== 3", "3.0", False),
+        ("s!= 3", "3.0", True),
+        ("s>= b", "b", True),
+        ("s> b", "c", True),
+        ("s> b", "b", False),
+        ("s<= 10", "9", False),
+        ("s< b", "a", True),
+        ("<in> vx", "avx2", True),
+        ("<in> sse", "avx2", False),
+        ("<all-in> aes mmx", "['aes', 'mmx', 'sse']", True),
+        ("<all-in> aes avx", "['aes', 'mmx']", False),
+        ("<or> qemu <or> kvm", "kvm", True),
+        ("<or> qemu <or> kvm", "xen", False),
+        (">=", ">=", True),
+        ("", "", True),
+        ("", "x", False),
+        ("two words", "two words", True),
+    ],
+)
+def test_the_operators_of_extra_specs(wanted: str, found: str, expected: bool) -> None:
+    assert matches(wanted, found) is expected
+
+
+@pytest.mark.parametrize(
+    ("extra_specs", "reason"),
+    [
+        ({}, None),
+        ({"capabilities:hypervisor_type": "QEMU"}, None),
+        ({"hypervisor_type": "QEMU"}, None),
+        ({"hypervisor_type": "<or> QEMU <or> KVM"}, None),
+        ({"capabilities:hypervisor_version": ">= 7000000"}, None),
+        ({"capabilities:model": "qemu64"}, None),
+        ({"capabilities:hypervisor_type": "xen"}, "lacks capability hypervisor_type xen"),
+        ({"capabilities:unheard_of": "1"}, "lacks capability unheard_of 1"),
+        ({"hw:cpu_policy": "dedicated", "resources:VCPU": "2", "trait:X": "required"}, None),
+    ],
+)
+def test_capabilities(extra_specs: dict[str, str], reason: str | None) -> None:
+    request = spec(flavor=flavor(extra_specs=extra_specs))
+    about = facts(cpu_info={"model": "qemu64", "features": ["aes"]})
+    assert BUILT_IN["ComputeCapabilitiesFilter"](state(about), request) == reason
+
+
+@pytest.mark.parametrize(
+    ("properties", "host", "reason"),
+    [
+        ({}, {}, None),
+        ({"hw_architecture": "x86_64"}, {}, None),
+        ({"architecture": "aarch64"}, {}, "has no architecture aarch64"),
+        ({"hw_architecture": "aarch64"}, {"architectures": ("x86_64", "aarch64")}, None),
+        ({"img_hv_type": "qemu"}, {}, None),
+        ({"hypervisor_type": "QEMU"}, {"hypervisor_type": "KVM"}, None),
+        ({"img_hv_type": "kvm"}, {}, "is not of hypervisor type kvm"),
+        ({"img_hv_type": "xen"}, {}, "is not of hypervisor type xen"),
+    ],
+)
+def test_image_properties(properties: dict[str, str], host: dict[str, object], reason: str | None) -> None:
+    request = spec(image=ImageRef("i", properties=properties))
+    assert BUILT_IN["ImagePropertiesFilter"](state(facts(**host)), request) == reason
+    assert BUILT_IN["ImagePropertiesFilter"](state(facts(**host)), spec()) is None
+
+
+def test_filters_are_loaded_by_name_in_order() -> None:
+    chosen = ("ImagePropertiesFilter", "ComputeFilter")
+    assert tuple(load_filters(chosen)) == chosen
+    with pytest.raises(UnknownFilterError, match="no filter is called MyFilter; known: ComputeFilter"):
+        load_filters(("MyFilter",))
