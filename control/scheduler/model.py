@@ -96,7 +96,8 @@ class Model:
     def fitting(self, asked: Amounts) -> np.ndarray:
         """Rows whose columns have room for these amounts."""
         amounts = np.array([asked.get(name, 0) for name in CLASSES], dtype=np.int64)[:, None]
-        room = (self.used + amounts <= self.capacity) & ((amounts <= self.largest) | (amounts == 0))
+        # Of what it is not asked for a host may even have used too much, since its inventory shrank.
+        room = (amounts == 0) | ((self.used + amounts <= self.capacity) & (amounts <= self.largest))
         return np.flatnonzero(room.all(axis=0)[: len(self.rows)])  # the columns are longer than they are filled
 
     def states(self, rows: Iterable[int]) -> list[HostState]:

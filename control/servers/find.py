@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,7 +18,8 @@ from runtime import ambient
 from schemas.codec import from_dict
 from schemas.errors import BadRequest, NotFound, StoreUnavailable
 from schemas.identity import Identity
-from schemas.server import BuildRequest, Instance, InstanceMapping, ServerIndex, from_us, time_key, to_us
+from schemas.operation import Deleted
+from schemas.server import CELL0, BuildRequest, Instance, InstanceMapping, ServerIndex, from_us, time_key, to_us
 
 log = structlog.get_logger()
 
@@ -195,21 +197,44 @@ async def _or_none(finding: Awaitable[Found]) -> Found | None:
         return None
 
 
+async def find_deleted(top: Top, identity: Identity, uuid: str, *, any_project: bool = False) -> Found:
+    """A server that is gone and still remembered. Raises NotFound."""
+    days = _days(top, None)
+    for cell in [*top.cells.names(), CELL0]:
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(CELL_SECONDS):
+                kept = await top.cells.store(cell).read_all([Cell.DELETED(day, uuid) for day in days])
+            for stored in kept:
+                if stored and (any_project or stored.value.instance["project"] == identity.project):
+                    return _remembered(stored.value, cell)
+    raise not_found(uuid)
+
+
 async def _deleted(top: Top, project: str | None, since: datetime | None) -> list[Found]:
     """Deleted servers that the cells still keep, changed since then."""
-    today = ambient.now()
-    since = since or today - timedelta(days=top.settings.conductor.deleted_days)
-    days = [(since + timedelta(days=n)).date().isoformat() for n in range((today.date() - since.date()).days + 1)]
+    days = _days(top, since)
     found = []
-    for cell in [*top.cells.names(), "cell0"]:
+    for cell in [*top.cells.names(), CELL0]:
         try:
             async with asyncio.timeout(CELL_SECONDS):
-                kept = [s for day in days for s in await top.cells.store(cell).range(Cell.DELETED.under(day))]
+                kept = [s for day in days for s in await top.cells.store(cell).range(Cell.DELETED.under(day, ""))]
         except (StoreUnavailable, TimeoutError, NotFound):
             continue
-        for stored in kept:
-            instance = from_dict(Instance, stored.value.instance)
-            if stored.value.at >= since and project in (None, instance.project):
-                mapping = InstanceMapping(instance.uuid, instance.project, instance.user, instance.created, cell)
-                found.append(Found(evolve(instance, vm_state="deleted", task_state=None), mapping, cell))
+        recent = [s.value for s in kept if since is None or s.value.at >= since]
+        found += [_remembered(d, cell) for d in recent if project in (None, d.instance["project"])]
     return found
+
+
+def _days(top: Top, since: datetime | None) -> list[str]:
+    """The days of deletion to look at: from then, or from when servers are kept at all, to today."""
+    today = ambient.now().date()
+    first = today - timedelta(days=top.settings.conductor.deleted_days)
+    if since is not None:
+        first = min(today, max(first, since.date()))
+    return [(first + timedelta(days=n)).isoformat() for n in range((today - first).days + 1)]
+
+
+def _remembered(deleted: Deleted, cell: str) -> Found:
+    instance = from_dict(Instance, deleted.instance)
+    mapping = InstanceMapping(instance.uuid, instance.project, instance.user, instance.created, cell)
+    return Found(evolve(instance, vm_state="deleted", task_state=None), mapping, cell)

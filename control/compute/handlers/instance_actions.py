@@ -5,14 +5,16 @@ from control.compute.handlers.servers import find
 from control.compute.paging import page_of, with_next
 from control.compute.validation import parse_time
 from control.compute.views import instance_actions as views
+from control.servers.find import Found, find_deleted
 from control.servers.history import get_action, list_actions
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, NotFound
 
+DELETED_SINCE = 21
 PAGES_SINCE = 58
 
 
 async def index(call: Call) -> Body:
-    actions = await list_actions(call.top, await find(call))
+    actions = await list_actions(call.top, await _find(call))
     if call.version < PAGES_SINCE:
         return {"instanceActions": [views.listed(a, call.version) for a in actions]}
     since, before = call.arg("changes-since"), call.arg("changes-before")
@@ -28,10 +30,20 @@ async def index(call: Call) -> Body:
 
 
 async def show(call: Call) -> Body:
-    action = await get_action(call.top, await find(call), call.params["id"])
+    action = await get_action(call.top, await _find(call), call.params["id"])
     viewer = views.Viewer(
         call.version,
         events=call.allows("os-instance-actions:events"),
         details=call.allows("os-instance-actions:events:details"),
     )
     return {"instanceAction": views.shown(action, viewer)}
+
+
+async def _find(call: Call) -> Found:
+    """Since 2.21 a deleted server's history can be read, as long as it is kept."""
+    try:
+        return await find(call)
+    except NotFound:
+        if call.version < DELETED_SINCE:
+            raise
+        return await find_deleted(call.top, call.identity, call.params["server"], any_project=call.sees_all)

@@ -10,6 +10,7 @@ from bus.client import Bus
 from bus.service import Endpoint, Service
 from control.conductor.cell.guests import observed
 from control.conductor.cell.hosts import Hosts
+from control.conductor.cell.reaper import Reaper
 from control.conductor.cell.runner import Runner
 from control.conductor.engine import Engine
 from kv.client import Etcd
@@ -49,7 +50,8 @@ class CellConductor:
             self.runner.stir,
         )
         self.shards = Shards(store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Cell)
-        self.engine.shards = self.runner.shards = self.hosts.shards = self.shards
+        self.reaper = Reaper(store, settings.conductor.deleted_days)
+        self.engine.shards = self.runner.shards = self.hosts.shards = self.reaper.shards = self.shards
         self._cell = cell
         self._store = store
         self._bus = bus
@@ -61,7 +63,7 @@ class CellConductor:
         await self.service.serve("call", cell_call(self._cell), HostCall, self._call)
         health.checks["shards"] = lambda: self.shards.settled
         health.checks["hosts"] = lambda: self.hosts.services.synced.is_set() and self.hosts.alive.synced.is_set()
-        await run_until(stopping, self.hosts.run(), self._when_hosts_known(), self.engine.run())
+        await run_until(stopping, self.hosts.run(), self._when_hosts_known(), self.engine.run(), self.reaper.run())
         await drained(5, self.engine.drain(), self.service.stop())
         await self.hosts.close()
 

@@ -1,0 +1,57 @@
+"""Forgets deleted servers for good when they were kept for long enough: their last records and their histories."""
+
+import asyncio
+from datetime import date, timedelta
+from typing import Final
+
+import structlog
+
+from kv.keys import Cell
+from kv.shards import Shards
+from kv.store import Store
+from kv.txn import Txn
+from runtime import ambient
+from schemas.errors import KilonovaError
+from schemas.shards import shard_of
+
+log = structlog.get_logger()
+
+EVERY_SECONDS: Final = 3600.0
+AT_ONCE: Final = 100
+"""keys a transaction"""
+
+
+class Reaper:
+    """Each conductor reaps the servers of its own shards."""
+
+    def __init__(self, store: Store, days: int) -> None:
+        self.shards: Shards
+        self._store = store
+        self._days = days
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await self.reap(ambient.now().date())
+            except KilonovaError as error:
+                log.warning("deleted servers not reaped", reason=error.message)
+
+    async def reap(self, today: date) -> int:
+        """How many servers were forgotten."""
+        last = (today - timedelta(days=self._days)).isoformat()
+        reaped = 0
+        for path in await self._store.paths(Cell.DELETED.between(start="", end=last)):
+            _, day, uuid = path.split("/")
+            shard = shard_of(uuid)
+            if shard not in self.shards.fences:
+                continue
+            actions = await self._store.range(Cell.ACTIONS.under(uuid, ""))
+            for i in range(0, len(actions), AT_ONCE):
+                txn = Txn("reap history")
+                for stored in actions[i : i + AT_ONCE]:
+                    txn.delete(stored.key)
+                await self._store.commit(self.shards.guard(txn, shard))
+            await self._store.commit(self.shards.guard(Txn("reap server").delete(Cell.DELETED(day, uuid)), shard))
+            reaped += 1
+        return reaped
