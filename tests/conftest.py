@@ -8,12 +8,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from substrate import EtcdServer, NatsServer, map_site, running, running_etcd, running_nats
 
 from control.top import Top, open_top
 from kv.client import Etcd
 from kv.store import Store
 from schemas.settings import BusSettings, StoreSettings
+
+settings.register_profile("kilonova", deadline=None)  # a busy machine is no falsification
+settings.load_profile("kilonova")
 
 
 @pytest.fixture(scope="session")
