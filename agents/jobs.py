@@ -104,8 +104,7 @@ class Jobs:
         if older is not None:
             for task in (older.sending, older.task):
                 if task is not None:
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+                    await _end(task)
         server, step, attempt = worker.command.mark.server, worker.command.step, worker.command.attempt
         structlog.contextvars.bind_contextvars(instance=server, operation=worker.command.mark.operation)
         state: GuestState | None = None
@@ -161,6 +160,21 @@ class Jobs:
                 return
             await asyncio.sleep(pause * (0.5 + ambient.chance()))
             pause = min(pause * 2, longest)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancels it once, so that what it cleans up is not cut short, and returns only when it has ended: whoever is
+    cancelled here has another behind him, and one job of a server runs at a time."""
+    if not task.cancelling():
+        task.cancel()
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def _named(error: dict[str, str] | None) -> dict[str, str]:

@@ -1,14 +1,17 @@
 """Every NATS subject. Core NATS only; a lost message costs latency, never correctness."""
 
+from string import ascii_letters, digits
 from typing import Final
 
 SCHEDULER_SELECT: Final = "kn.scheduler.select"
 """queue group: choose and claim hosts for a batch of operations"""
 
+_PLAIN: Final = frozenset(ascii_letters + digits + "-_")
+
 
 def token(name: str) -> str:
-    """A host's or cell's name as one subject token."""
-    return "".join(c if c.isalnum() or c in "-_" else f"={ord(c):02x}" for c in name)
+    """A host's or cell's name as one subject token: `=` and two hex digits for each byte that is not fit for one."""
+    return "".join(chr(b) if chr(b) in _PLAIN else f"={b:02x}" for b in name.encode())
 
 
 def top_wake(shard: int | str) -> str:
