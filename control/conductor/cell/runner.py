@@ -94,6 +94,7 @@ class Runner:
             return False
         op = operation.value
         REQUEST_ID.set(op.request_id)
+        structlog.contextvars.bind_contextvars(operation=mark_of(self._site, op).operation)
         if instance is None:
             log.error("operation without its server is dropped", kind=op.kind)
             await self._store.commit(self.shards.guard(Txn("drop operation").remove(operation), shard))
