@@ -6,7 +6,9 @@ A role imports its rooms itself: a process holds in memory only what it runs.
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from datetime import timedelta
+from typing import Final
 from uuid import uuid4
 
 from runtime.health import Health
@@ -15,6 +17,9 @@ from runtime.process import Role, drained, run_until
 from schemas.messages import Select
 from schemas.settings import Settings
 from schemas.subjects import SCHEDULER_SELECT
+
+START_SECONDS: Final = 3.0
+"""how long a starting API keeps its first clients waiting rather than refuse them"""
 
 
 def pod_name(role: str) -> str:
@@ -37,7 +42,14 @@ def api_role(settings: Settings) -> Role:
             tokens = Tokens(keys, directory, timedelta(hours=settings.api.token_hours))
             health.checks["identity"] = lambda: tokens.ready
             app = build_app(top, tokens, health)
-            await run_until(stopping, tokens.run(), open_blobs(top).run(), serve_http(app, listener))
+
+            async def serve() -> None:
+                # Who connects meanwhile waits; when etcd is away for longer, he is told so.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(tokens.until_ready(), START_SECONDS)
+                await serve_http(app, listener)
+
+            await run_until(stopping, tokens.run(), open_blobs(top).run(), serve())
 
     return role
 

@@ -43,6 +43,10 @@ class Directory:
     def ready(self) -> bool:
         return all(cache.synced.is_set() for cache in self._caches())
 
+    async def until_ready(self) -> None:
+        for cache in self._caches():
+            await cache.synced.wait()
+
     async def wait_until(self, revision: int) -> None:
         """Returns when the copies hold every write up to `revision`: who wrote sees the own write."""
         for cache in self._caches():

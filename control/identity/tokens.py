@@ -81,6 +81,10 @@ class Tokens:
     def ready(self) -> bool:
         return self.keys.ready and self.directory.ready
 
+    async def until_ready(self) -> None:
+        await self.keys.cache.synced.wait()
+        await self.directory.until_ready()
+
     async def issue(
         self, user: User, project: str | None, methods: tuple[str, ...], parent: Claims | None = None
     ) -> tuple[str, Standing]:
