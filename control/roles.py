@@ -8,6 +8,7 @@ import os
 import socket
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -105,6 +106,10 @@ def conductor_role(settings: Settings) -> Role:
     return role
 
 
+def _is_ready(health: Health) -> bool:
+    return not health.missing()
+
+
 def all_roles(settings: Settings) -> Role:
     """Four roles on one event loop: the least memory, for a small site."""
     roles = [r(settings) for r in (api_role, scheduler_role, super_conductor_role, conductor_role)]
@@ -112,7 +117,7 @@ def all_roles(settings: Settings) -> Role:
     async def role(health: Health, stopping: asyncio.Event) -> None:
         parts = [Health() for _ in roles]
         for number, part in enumerate(parts):
-            health.checks[f"part {number}"] = lambda part=part: not part.missing()  # type: ignore[misc]
+            health.checks[f"part {number}"] = partial(_is_ready, part)
         async with asyncio.TaskGroup() as group:
             for run, part in zip(roles, parts, strict=True):
                 group.create_task(run(part, stopping))

@@ -30,6 +30,7 @@ class Engine:
     def __init__(
         self,
         store: Store,
+        shards: Shards,
         operations: Family[Operation],
         service: Service,
         wake_subject: Callable[[int | str], str],
@@ -37,8 +38,8 @@ class Engine:
         rescan_seconds: float,
         stir: Stir = lambda _, __: None,
     ) -> None:
-        self.shards: Shards
         self._store = store
+        self._shards = shards
         self._operations = operations
         self._service = service
         self._wake_subject = wake_subject
@@ -70,7 +71,7 @@ class Engine:
         """Look at this server's operation now, or again when it is being looked at."""
         server = hint.server
         shard = shard_of(server)
-        if shard not in self.shards.fences or self._draining:
+        if shard not in self._shards.fences or self._draining:
             return
         if server in self._running:
             self._again[server] = hint
@@ -118,7 +119,7 @@ class Engine:
         server = hint.server
         structlog.contextvars.bind_contextvars(instance=server)
         pause = 0.005
-        while shard in self.shards.fences:
+        while shard in self._shards.fences:
             self._again.pop(server, None)
             try:
                 if not await self._look(shard, hint):
@@ -126,7 +127,7 @@ class Engine:
                 pause = 0.005
             except UnknownOutcome:
                 try:
-                    await self.shards.refence(shard)
+                    await self._shards.refence(shard)
                 except KilonovaError as error:
                     log.info("shard not refenced", shard=shard, reason=error.message)
                     await asyncio.sleep(pause)

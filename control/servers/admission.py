@@ -6,6 +6,7 @@ so that a busy project costs few transactions and loses no races with itself.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from attrs import define, field
@@ -62,7 +63,7 @@ class Admission:
         while self._waiting:
             batch = self._take()
             try:
-                await retried(lambda batch=batch: self._commit(batch))  # type: ignore[misc]  # bound now
+                await retried(partial(self._commit, batch))
             except Exception as error:
                 for applicants in batch:
                     if not applicants.accepted.done():

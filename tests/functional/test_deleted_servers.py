@@ -49,8 +49,7 @@ async def test_it_is_forgotten_when_it_was_kept_for_long_enough(site: Site) -> N
     await site.gone(uuid)
     store, today = site.stores["cell1"], ambient.now().date()
     kept = site.top.settings.conductor.deleted_days
-    reaper = Reaper(store, kept)
-    reaper.shards = cast(Any, EVERY_SHARD)
+    reaper = Reaper(store, cast(Any, EVERY_SHARD), kept)
     assert await reaper.reap(today + timedelta(days=kept)) == 0
     assert await reaper.reap(today + timedelta(days=kept + 1)) == 1
     assert await store.paths(Cell.DELETED.under()) == []

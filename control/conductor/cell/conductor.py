@@ -38,10 +38,12 @@ class CellConductor:
     def __init__(self, settings: Settings, store: Store, bus: Bus, pod: str) -> None:
         cell = settings.cell.name
         self.service = Service(bus, f"conductor-{cell}", "0.1.0", f"carries out the operations of cell {cell}")
-        self.hosts = Hosts(store, bus, settings.site, settings.cell, settings.conductor)
-        self.runner = Runner(store, bus, self.hosts, settings.site, cell, settings.conductor)
+        self.shards = Shards(store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Cell)
+        self.hosts = Hosts(store, bus, self.shards, settings)
+        self.runner = Runner(store, bus, self.shards, self.hosts, settings)
         self.engine = Engine(
             store,
+            self.shards,
             Cell.OPERATIONS,
             self.service,
             lambda shard: cell_wake(cell, shard),
@@ -49,9 +51,7 @@ class CellConductor:
             settings.conductor.rescan_seconds,
             self.runner.stir,
         )
-        self.shards = Shards(store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Cell)
-        self.reaper = Reaper(store, settings.conductor.deleted_days)
-        self.engine.shards = self.runner.shards = self.hosts.shards = self.reaper.shards = self.shards
+        self.reaper = Reaper(store, self.shards, settings.conductor.deleted_days)
         self._cell = cell
         self._store = store
         self._bus = bus

@@ -1,6 +1,7 @@
 """From a server's record to what its agent is told, and from what an agent saw to the record. Pure."""
 
 from datetime import datetime
+from typing import Literal
 
 from attrs import evolve
 
@@ -18,8 +19,8 @@ def spec_of(mark: GuestMark, instance: Instance, image_url: str, user_data: str 
     image = instance.image
     grant = None
     if image is not None:
-        disk_format = "qcow2" if image.disk_format == "qcow2" else "raw"
-        grant = ImageGrant(image.id, image.digest, image.size, disk_format, image_url)  # type: ignore[arg-type]
+        disk_format: Literal["qcow2", "raw"] = "qcow2" if image.disk_format == "qcow2" else "raw"
+        grant = ImageGrant(image.id, image.digest, image.size, disk_format, image_url)
     return GuestSpec(
         mark=mark,
         instance_name=instance.instance_name,

@@ -16,7 +16,7 @@ from schemas.errors import Unavailable
 from schemas.guest import GuestState
 from schemas.host import Alive, Host, Service
 from schemas.messages import FromAgent, Hello, Probe, ProbeReply, Stray, ToAgent
-from schemas.settings import CellSettings, ConductorSettings
+from schemas.settings import Settings
 from schemas.shards import shard_of
 from schemas.subjects import host_verb
 
@@ -29,15 +29,15 @@ BINARY = "nova-compute"
 class Hosts:
     """`services` and `alive` are watched by every conductor; registering is the shard owner's."""
 
-    def __init__(self, store: Store, bus: Bus, site: str, cell: CellSettings, settings: ConductorSettings) -> None:
-        self.shards: Shards
+    def __init__(self, store: Store, bus: Bus, shards: Shards, settings: Settings) -> None:
         self.services = Cache(store, Cell.SERVICES.under(BINARY), self._service_changed)
         self.alive = Cache(store, Cell.ALIVE.under())
         self._store = store
         self._bus = bus
-        self._site = site
-        self._cell = cell
-        self._settings = settings
+        self._shards = shards
+        self._site = settings.site
+        self._cell = settings.cell.name
+        self._settings = settings.conductor
         self._keepalive = KeepAlive(store.etcd)
         self._renewed: dict[str, float] = {}
         self._changed: dict[str, asyncio.Event] = {}
@@ -89,7 +89,7 @@ class Hosts:
                 f"another machine (host id {known.value.host_id}) already runs as {host}: give this one another name, "
                 "or stop the other's agent and wait until it counts as down"
             )
-        subject = host_verb(self._cell.name, host, "probe")
+        subject = host_verb(self._cell, host, "probe")
         probed = await self._bus.request(subject, Probe(), ProbeReply, 2.0)
         if probed.session != message.session:
             raise Unavailable(f"another session of {host} answers yet")
@@ -113,7 +113,7 @@ class Hosts:
         txn.put(Cell.ALIVE(host), Alive(message.session, now), lease)
         if hello.facts:
             txn.put(Cell.HOSTS(host), Host(host, hello.host_id, hello.facts, now))
-        revision = await self._store.commit(self.shards.guard(txn, shard_of(host)))
+        revision = await self._store.commit(self._shards.guard(txn, shard_of(host)))
         await asyncio.wait_for(self.services.wait_until(revision), 5)
         await asyncio.wait_for(self.alive.wait_until(revision), 5)
         log.info("host registered", host=host, session=message.session)
@@ -130,7 +130,7 @@ class Hosts:
             txn.replace(stored, record)
         else:
             txn.create(Cell.HOSTS(host), record)
-        await self._store.commit(self.shards.guard(txn, shard_of(host)))
+        await self._store.commit(self._shards.guard(txn, shard_of(host)))
 
     async def _renew(self, host: str, session: str) -> bool:
         """Keeps the host's lease alive, at most every third of its time. False: there is none any more."""

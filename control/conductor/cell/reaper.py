@@ -24,8 +24,8 @@ AT_ONCE: Final = 100
 class Reaper:
     """Each conductor reaps the servers of its own shards."""
 
-    def __init__(self, store: Store, days: int) -> None:
-        self.shards: Shards
+    def __init__(self, store: Store, shards: Shards, days: int) -> None:
+        self._shards = shards
         self._store = store
         self._days = days
 
@@ -44,14 +44,14 @@ class Reaper:
         for path in await self._store.paths(Cell.DELETED.between(start="", end=last)):
             _, day, uuid = path.split("/")
             shard = shard_of(uuid)
-            if shard not in self.shards.fences:
+            if shard not in self._shards.fences:
                 continue
             actions = await self._store.range(Cell.ACTIONS.under(uuid, ""))
             for i in range(0, len(actions), AT_ONCE):
                 txn = Txn("reap history")
                 for stored in actions[i : i + AT_ONCE]:
                     txn.delete(stored.key)
-                await self._store.commit(self.shards.guard(txn, shard))
-            await self._store.commit(self.shards.guard(Txn("reap server").delete(Cell.DELETED(day, uuid)), shard))
+                await self._store.commit(self._shards.guard(txn, shard))
+            await self._store.commit(self._shards.guard(Txn("reap server").delete(Cell.DELETED(day, uuid)), shard))
             reaped += 1
         return reaped

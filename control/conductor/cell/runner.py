@@ -36,7 +36,7 @@ from schemas.guest import GuestSpec
 from schemas.messages import Command, CommandReply, Report, Wake
 from schemas.operation import Line, Operation
 from schemas.server import Instance, time_key
-from schemas.settings import ConductorSettings
+from schemas.settings import Settings
 from schemas.subjects import host_verb
 
 log = structlog.get_logger()
@@ -58,15 +58,15 @@ class _AtWork:
 
 
 class Runner:
-    def __init__(self, store: Store, bus: Bus, hosts: Hosts, site: str, cell: str, settings: ConductorSettings) -> None:
-        self.shards: Shards
+    def __init__(self, store: Store, bus: Bus, shards: Shards, hosts: Hosts, settings: Settings) -> None:
         self.expectations = Expectations()
         self._store = store
         self._bus = bus
+        self._shards = shards
         self._hosts = hosts
-        self._site = site
-        self._cell = cell
-        self._settings = settings
+        self._site = settings.site
+        self._cell = settings.cell.name
+        self._settings = settings.conductor
         self._raised: dict[str, int] = {}
         """servers whose inherited operation was raised to a new generation, by the fence's create-revision"""
         self._at_work: dict[str, _AtWork] = {}
@@ -97,7 +97,7 @@ class Runner:
         structlog.contextvars.bind_contextvars(operation=mark_of(self._site, op).operation)
         if instance is None:
             log.error("operation without its server is dropped", kind=op.kind)
-            await self._store.commit(self.shards.guard(Txn("drop operation").remove(operation), shard))
+            await self._store.commit(self._shards.guard(Txn("drop operation").remove(operation), shard))
             return False
         operation, instance = await self._take_over(shard, operation, instance)
         op = operation.value
@@ -150,7 +150,7 @@ class Runner:
         self, shard: int, operation: Stored[Operation], instance: Stored[Instance]
     ) -> tuple[Stored[Operation], Stored[Instance]]:
         """What another owner may have begun gets a new generation, so that his late commands are refused."""
-        fence = self.shards.fences.get(shard)
+        fence = self._shards.fences.get(shard)
         if fence is None:
             raise CompareFailed(f"shard {shard} is not ours")
         op, server = operation.value, operation.value.server
@@ -158,10 +158,10 @@ class Runner:
             return operation, instance
         now = ambient.now()
         generation = instance.value.generation + 1
-        raised = evolve(op, generation=generation, story=(*op.story, Line(now, f"taken over by {self.shards.pod}")))
+        raised = evolve(op, generation=generation, story=(*op.story, Line(now, f"taken over by {self._shards.pod}")))
         after = evolve(instance.value, generation=generation)
         txn = Txn("take over").replace(operation, raised).replace(instance, after)
-        revision = await self._store.commit(self.shards.guard(txn, shard))
+        revision = await self._store.commit(self._shards.guard(txn, shard))
         self._raised[server] = fence.create_revision
         return (
             evolve(operation, value=raised, mod_revision=revision),
@@ -174,7 +174,7 @@ class Runner:
         now = ambient.now()
         decision: Decision = decide(saga, operation.value, instance.value, outcome, now)
         txn = transaction(decision, operation, instance, now)
-        await self._store.commit(self.shards.guard(txn, shard))
+        await self._store.commit(self._shards.guard(txn, shard))
         log.info("operation step", kind=saga.kind, step=operation.value.step, then=type(decision).__name__)
         return decision
 

@@ -57,9 +57,9 @@ asking again does not bury it."""
 
 
 class Builds:
-    def __init__(self, top: Top, grants: Grants) -> None:
-        self.shards: Shards
-        self.fences: CellFences
+    def __init__(self, top: Top, shards: Shards, fences: CellFences, grants: Grants) -> None:
+        self._shards = shards
+        self._fences = fences
         self._top = top
         self._grants = grants
         self._patience: dict[str, float] = {}
@@ -145,7 +145,7 @@ class Builds:
             if op.cancel and await self._fenced_get(store, shard, draft) is None:
                 await self._remove(shard, operation, request)
                 return False
-            await self.fences.commit(store, shard, self._placing(op, request.value, cell))
+            await self._fences.commit(store, shard, self._placing(op, request.value, cell))
         except CompareFailed:
             there = await store.get(key)
             if there is None or there.value.attempt != op.attempt:
@@ -161,7 +161,7 @@ class Builds:
 
     async def _fenced_get(self, store: Store, shard: int, draft: Instance) -> Stored[Instance] | None:
         """Whether the server is in the cell, after every earlier write of ours was made impossible or is done."""
-        await self.fences.commit(store, shard, Txn("look into cell"))
+        await self._fences.commit(store, shard, Txn("look into cell"))
         return await store.get(instance_key(draft))
 
     def _placing(self, op: Operation, request: BuildRequest, cell: str) -> Txn:
@@ -245,14 +245,14 @@ class Builds:
             buried = await self._fenced_get(store, shard, draft)
             if buried is not None:
                 txn = Txn("dig up").remove(buried).delete(Cell.ACTIONS(op.server, op.request_id))
-                await self.fences.commit(store, shard, txn)
+                await self._fences.commit(store, shard, txn)
             await self._remove(shard, operation, request)
             return
         dead = evolve(draft, vm_state="error", task_state=None, fault=fault, attempt=op.attempt, updated=now)
         action = finished_action(evolve(op, kind="build"), dead, f"{fault.message} {fault.details}".strip(), now)
         txn = Txn("bury").create(instance_key(draft), dead).put(Cell.ACTIONS(op.server, op.request_id), action)
         try:
-            await self.fences.commit(store, shard, txn)
+            await self._fences.commit(store, shard, txn)
         except CompareFailed:
             if await store.get(instance_key(draft)) is None:
                 raise
@@ -291,7 +291,7 @@ class Builds:
                     txn.replace(running, delete)
                 else:
                     txn.create(Cell.OPERATIONS(shard, op.server), delete)
-            await self.fences.commit(store, shard, txn)
+            await self._fences.commit(store, shard, txn)
         await self._commit(shard, Txn("cancel done").remove(operation))
         bus = self._top.cells.access(cell).bus
         if bus is not None:
@@ -316,7 +316,7 @@ class Builds:
                 txn.delete(Cell.USER_DATA(op.server))
             if running:
                 txn.remove(running)
-            await self.fences.commit(store, shard, txn)
+            await self._fences.commit(store, shard, txn)
         results = {k: v for k, v in op.results.items() if k in ("tried", "alternates")}
         again = evolve(op, step="schedule", results=results)
         await self._commit(shard, Txn("cleared").replace(operation, again))
@@ -328,4 +328,4 @@ class Builds:
         return mapping
 
     async def _commit(self, shard: int, txn: Txn) -> int:
-        return await self._top.store.commit(self.shards.guard(txn, shard))
+        return await self._top.store.commit(self._shards.guard(txn, shard))

@@ -7,7 +7,6 @@ from control.conductor.engine import Engine
 from control.conductor.top.builds import Builds
 from control.conductor.top.fences import CellFences
 from control.conductor.top.hosts import HostSync
-from control.conductor.top.obituaries import Obituaries
 from control.conductor.top.outboxes import Outboxes
 from control.identity.keys import Keys
 from control.images.grants import Grants
@@ -25,18 +24,20 @@ class SuperConductor:
         settings = top.settings
         self._top = top
         self._service = Service(top.bus, "super-conductor", "0.1.0", "carries out what needs a claim or crosses cells")
-        self._builds = Builds(top, Grants(keys, settings.api.url))
-        self._hosts = HostSync(top)
-        self._engine = Engine(
-            top.store, Global.OPERATIONS, self._service, top_wake, self._look, settings.conductor.rescan_seconds
-        )
-        self._outboxes = Outboxes(top, self._engine.wake)
         self._shards = Shards(top.store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Global)
         fences = CellFences(self._shards)
-        self._engine.shards = self._builds.shards = self._hosts.shards = self._outboxes.shards = self._shards
-        self._builds.fences = self._outboxes.fences = fences
-        self._outboxes.obituaries = Obituaries(top)
-        self._outboxes.obituaries.shards = self._shards
+        self._builds = Builds(top, self._shards, fences, Grants(keys, settings.api.url))
+        self._hosts = HostSync(top, self._shards)
+        self._engine = Engine(
+            top.store,
+            self._shards,
+            Global.OPERATIONS,
+            self._service,
+            top_wake,
+            self._look,
+            settings.conductor.rescan_seconds,
+        )
+        self._outboxes = Outboxes(top, self._shards, fences, self._engine.wake)
 
     async def run(self, health: Health, stopping: asyncio.Event) -> None:
         await self._service.start()

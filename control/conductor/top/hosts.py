@@ -28,8 +28,8 @@ RETRY_SECONDS: Final = 0.5
 class HostSync:
     """Follows `hosts/` of every cell; writes for the hosts whose shard is ours."""
 
-    def __init__(self, top: Top) -> None:
-        self.shards: Shards
+    def __init__(self, top: Top, shards: Shards) -> None:
+        self._shards = shards
         self._top = top
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._caches: dict[str, Cache[Host]] = {}
@@ -59,7 +59,7 @@ class HostSync:
 
     async def _catch_up(self) -> None:
         for cell, name in sorted(self._stale):
-            if shard_of(name) not in self.shards.fences:
+            if shard_of(name) not in self._shards.fences:
                 self._stale.discard((cell, name))
                 continue
             cache = self._caches.get(cell)
@@ -105,7 +105,7 @@ class HostSync:
         elif provider is not None and provider.key.path in txn.writes:
             txn.replace(usages, evolve(usages.value, generation=usages.value.generation + 1))
         if txn.writes:
-            await self._top.store.commit(self.shards.guard(txn, shard_of(host.host)))
+            await self._top.store.commit(self._shards.guard(txn, shard_of(host.host)))
             log.info("host mapped", host=host.host, cell=cell, at=ambient.now().isoformat())
 
     def _mark(self, cell: str, host: str) -> None:

@@ -30,8 +30,8 @@ class _Ended:
 
 
 class Obituaries:
-    def __init__(self, top: Top) -> None:
-        self.shards: Shards
+    def __init__(self, top: Top, shards: Shards) -> None:
+        self._shards = shards
         self._top = top
         self._waiting: dict[str, list[_Ended]] = {}
         """by project; an entry means that its task runs"""
@@ -78,7 +78,7 @@ class Obituaries:
             when = time_key(to_us(value.created), value.uuid)
             txn.remove(mapping).delete(Global.SPECS(value.uuid))
             txn.delete(Global.PROJECT_SERVERS(project, when)).delete(Global.ALL_SERVERS(when))
-            self.shards.guard(txn, shard_of(value.uuid))
+            self._shards.guard(txn, shard_of(value.uuid))
         await add_release(self._top, txn, [m.value for m in mappings], refund=True)
         await self._top.store.commit(txn)
         for one in batch:

@@ -31,10 +31,10 @@ class _Watched:
 class Outboxes:
     """`on_news(server)` is called for each new record; `look` applies what there is of a server."""
 
-    def __init__(self, top: Top, on_news: Callable[[Wake], None]) -> None:
-        self.shards: Shards
-        self.fences: CellFences
-        self.obituaries: Obituaries
+    def __init__(self, top: Top, shards: Shards, fences: CellFences, on_news: Callable[[Wake], None]) -> None:
+        self._shards = shards
+        self._fences = fences
+        self._obituaries = Obituaries(top, shards)
         self._top = top
         self._on_news = on_news
         self._cells: dict[str, _Watched] = {}
@@ -68,12 +68,12 @@ class Outboxes:
             return False  # given back before it was handed over: that comes first
         if mapping and mapping.value.cell == cell and mapping.value.attempt == record.value.attempt:
             if record.value.kind == "deleted":
-                await self.obituaries.forget(mapping)
+                await self._obituaries.forget(mapping)
                 log.info("server forgotten")
             else:
                 await self._take_back(shard, cell, record.value, mapping)
         if record.value.kind == "deleted" or not await self._still_to_clear(shard, record.value):
-            await self.fences.commit(self._top.cells.store(cell), shard, Txn("outbox done").delete(record.key))
+            await self._fences.commit(self._top.cells.store(cell), shard, Txn("outbox done").delete(record.key))
         if self._pending.get(server) == pending:
             del self._pending[server]
         return True
@@ -107,7 +107,7 @@ class Outboxes:
         when = time_key(record.created_us, record.server)
         txn.put(Global.PROJECT_SERVERS(record.project, when), ServerIndex(record.project))
         await add_release(self._top, txn, [mapping.value], refund=False)
-        await self._top.store.commit(self.shards.guard(txn, shard))
+        await self._top.store.commit(self._shards.guard(txn, shard))
         log.info("build taken back", host=record.host, attempt=record.attempt)
 
     def _join(self, cell: CellAccess) -> None:
