@@ -196,8 +196,10 @@ async def _cancel_build(top: Top, at: Located) -> None:
     building = at.building
 
     async def applied() -> bool:
-        current = await top.store.get(building.key)
-        return current is None or current.value.cancel
+        # An operation that is gone may have been handed over without having seen the cancel: then the server is
+        # still there, and the delete has to be made in its cell.
+        current, mapping = await top.store.read(building.key, Global.INSTANCES(at.mapping.uuid))
+        return current.value.cancel if current else mapping is None
 
     await commit_settled(top.store, txn, building, applied)
 

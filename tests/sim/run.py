@@ -1,7 +1,6 @@
 """One seed: work and faults for a while, then calm, then rest, then judgement."""
 
 import asyncio
-import contextlib
 import logging
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,8 @@ from tests.sim.bus import Weather
 from tests.sim.invariants import pending, violations
 from tests.sim.loop import VirtualLoop
 from tests.sim.site import Site
+
+log = structlog.get_logger()
 
 EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 USER: Final = Identity("user", "user", "project", "project", frozenset({"admin"}))
@@ -165,8 +166,11 @@ async def _ask(top: Top, random: Random, promised: dict[str, bool]) -> None:
             promised.update({s.uuid: False for s in servers})
         elif what == "delete":
             uuid = random.choice(mine)
-            with contextlib.suppress(NotFound):  # an earlier delete was done though its answer was lost
+            try:
                 await delete_server(top, USER, uuid)
+                log.info("delete answered", server=uuid)
+            except NotFound:  # an earlier delete was done though its answer was lost
+                log.info("delete found nothing", server=uuid)
             promised[uuid] = True
         else:
             inputs = {"type": random.choice(["SOFT", "HARD"])} if what == "reboot" else {}
