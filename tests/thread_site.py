@@ -90,7 +90,8 @@ class Site:
         for name in names:
             task = self.parts.pop(name)
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            _, stuck = await asyncio.wait([task], timeout=15)
+            assert not stuck, f"{name} does not end: " + "\n".join(map(repr, asyncio.all_tasks()))
 
     def _part(self, name: str, ready: asyncio.Event) -> Coroutine[Any, Any, None]:
         if name == "scheduler":

@@ -280,6 +280,7 @@ async def test_what_is_withdrawn_takes_no_more_and_finishes_what_it_took(pair: P
     await entered.wait()
     await pair.service.withdraw(endpoint)
     await pair.service.withdraw(endpoint)
+    await pair.known()
     with pytest.raises(NobodyListens):
         await pair.ask("refused")
     gate.set()
@@ -301,6 +302,7 @@ async def test_stopping_waits_for_what_runs(pair: Pair) -> None:
     await entered.wait()
     await pair.service.stop()
     assert await asked == "last"
+    await pair.known()
     with pytest.raises(NobodyListens):
         await pair.ask()
 

@@ -49,7 +49,7 @@ class SuperConductor:
     async def _look(self, shard: int, hint: Wake) -> bool:
         if await self._outboxes.look(shard, hint.server):
             return True
-        return await self._builds.look(shard, hint.server)
+        return await self._builds.look(shard, hint.server) or self._outboxes.has_news_of(hint.server)
 
     async def _gained(self, shard: int) -> None:
         await self._engine.gained(shard)

@@ -57,6 +57,9 @@ class Outboxes:
             if shard_of(server) == shard:
                 self._on_news(Wake(server))
 
+    def has_news_of(self, server: str) -> bool:
+        return server in self._pending
+
     async def look(self, shard: int, server: str) -> bool:
         """Applies the server's record; False when there is none."""
         pending = self._pending.get(server)
@@ -65,7 +68,9 @@ class Outboxes:
         cell, record = pending
         mapping = await self._top.store.get(Global.INSTANCES(server))
         if mapping and mapping.value.cell is None and mapping.value.attempt == record.value.attempt:
-            return False  # given back before it was handed over: that comes first
+            if await self._top.store.get(Global.OPERATIONS(shard, server)) is not None:
+                return False  # given back before it was handed over: that comes first
+            log.error("a build was given back that nobody hands over", cell=cell)
         if mapping and mapping.value.cell == cell and mapping.value.attempt == record.value.attempt:
             if record.value.kind == "deleted":
                 await self._obituaries.forget(mapping)
