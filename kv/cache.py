@@ -39,6 +39,17 @@ class Change(Generic[R]):
         return stored.key
 
 
+_LOST: Final = (
+    StoreUnavailable,
+    grpc.aio.AioRpcError,
+    grpc.aio.UsageError,
+    asyncio.InvalidStateError,
+    ConnectionError,
+    TimeoutError,
+)
+"""InvalidStateError is what grpc.aio raises on writing to a stream that has just broken."""
+
+
 class Compacted(Exception):
     """The revision to resume at is gone: list again."""
 
@@ -86,7 +97,7 @@ class Cache(Generic[R]):
             except Compacted:
                 self.synced.clear()
                 continue
-            except (StoreUnavailable, grpc.aio.AioRpcError, ConnectionError, TimeoutError) as error:
+            except _LOST as error:
                 if self.connected:
                     log.warning("watch lost", span=self._span.start, reason=str(error)[:200])
                     pause = 0.05

@@ -25,7 +25,7 @@ async def violations(site: Site, promised: dict[str, bool]) -> list[str]:
     top = site.store("global")
     mappings = {s.value.uuid: s.value for s in await top.range(Global.INSTANCES.under())}
     instances = await _instances(site)
-    found = [f"left to do: {path}" for path in await pending(site)]
+    found = [*site.deaths, *(f"left to do: {path}" for path in await pending(site))]
     found += _promises(mappings, promised)
     found += _records(mappings, instances)
     found += await _claims(site, instances)

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from contextvars import Context
 from random import Random
 from typing import Any, Final, cast
 
@@ -84,6 +85,7 @@ class Site:
     spawn_fails: float = 0.0
     cluster: SimCluster = field(factory=SimCluster)
     running: dict[str, Process] = field(factory=dict)
+    deaths: list[str] = field(factory=list)
     api: Top | None = None
     """of the API process that runs now"""
     broker: Broker = field(init=False)
@@ -133,7 +135,13 @@ class Site:
             "conductor": self._conductor,
             "agent": self._agent,
         }[kind]
-        self.loop.spawn(process, work(process, name))
+        task = self.loop.spawn(process, work(process, name))
+        task.add_done_callback(lambda done: self._ended(process, done), context=Context())
+
+    def _ended(self, process: Process, task: asyncio.Task[None]) -> None:
+        """Nobody restarts a process that ends by itself: none should."""
+        if not process.dead and not task.cancelled():
+            self.deaths.append(f"{process.name} ended by itself: {task.exception()!r}")
 
     def kill(self, name: str) -> None:
         process = self.running.pop(name, None)
