@@ -17,6 +17,7 @@ from attrs import define, field
 
 from kv.backend import Backend
 from kv.metrics import GROUP_SIZE
+from schemas.errors import UnknownOutcome
 
 MAX_BYTES: Final = 1 << 20
 MAX_OPERATIONS: Final = 128
@@ -133,16 +134,23 @@ class GroupCommit:
                     await self._alone(member)
                 return
             for member in group.members:
-                if not member.answer.done():
-                    member.answer.set_exception(error)
+                _fail(member, error)
+        finally:
+            # gRPC ends the calls of a connection that is closed by cancelling them, which is no Exception.
+            for member in group.members:
+                _fail(member, UnknownOutcome("the connection to etcd was closed before it confirmed a write"))
 
     async def _alone(self, member: _Member) -> None:
         try:
             answer = await self._send(member.request)
             _resolve(member, answer.succeeded, answer.header.revision)
         except Exception as error:
-            if not member.answer.done():
-                member.answer.set_exception(error)
+            _fail(member, error)
+
+
+def _fail(member: _Member, error: Exception) -> None:
+    if not member.answer.done():
+        member.answer.set_exception(error)
 
 
 def _resolve(member: _Member, succeeded: bool, revision: int) -> None:

@@ -348,3 +348,18 @@ async def _until_answered(store: Store, name: str) -> Stored[Note]:
                 return await fetched(store, name)
             except StoreUnavailable:
                 await asyncio.sleep(0.05)
+
+
+async def test_closing_leaves_nobody_waiting(fragile_etcd: EtcdServer) -> None:
+    """A commit in flight waited for ever: gRPC ends its calls by cancelling them, and the group told its members only
+    of errors."""
+    etcd = patient(fragile_etcd, timeout=5.0)
+    store = Store(etcd, "closing/")
+    await put(store, "a", "1")
+    fragile_etcd.pause()
+    writes = [asyncio.create_task(store.commit(Txn("x").create(NOTES("c", str(n)), Note("x")))) for n in range(3)]
+    await asyncio.sleep(0.1)
+    await etcd.close()
+    done, waiting = await asyncio.wait(writes, timeout=2)
+    assert not waiting
+    assert {type(task.exception()) for task in done} == {UnknownOutcome}
