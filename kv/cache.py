@@ -12,8 +12,7 @@ from attrs import frozen
 from kv.keys import Key, Span
 from kv.store import Store
 from kv.txn import Stored
-from schemas.codec import UnreadableRecord
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, UnreadableRecord
 
 R = TypeVar("R")
 

@@ -10,8 +10,8 @@ from kv.groups import group_commit_of
 from kv.keys import Key, Span
 from kv.metrics import TRANSACTIONS, WRITES
 from kv.txn import Stored, Txn
-from schemas.codec import UnreadableRecord, loads
-from schemas.errors import CompareFailed, UnknownOutcome
+from schemas.codec import loads
+from schemas.errors import CompareFailed, UnknownOutcome, UnreadableRecord
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -10,16 +10,12 @@ from typing import Any, Final, TypeVar
 import orjson
 from cattrs.preconf.orjson import make_converter
 
-from schemas.errors import KilonovaError
+from schemas.errors import UnreadableRecord
 
 T = TypeVar("T")
 
 _converter: Final = make_converter(omit_if_default=True)
 _names: Final[dict[type, str]] = {}
-
-
-class UnreadableRecord(KilonovaError):
-    """Stored or received bytes are not the record that was expected there."""
 
 
 def record(version: int) -> Callable[[type[T]], type[T]]:

@@ -21,6 +21,7 @@
     │   ├── StoreFull 503         etcd raised NOSPACE
     │   ├── BusUnavailable 503    NATS did not answer in time
     │   └── NobodyListens 503     no process serves the subject right now
+    ├── UnreadableRecord          stored or received bytes are not the record that was expected
     ├── CompareFailed             a guarded transaction lost: decide again on fresh state
     ├── NoValidHost               no host can take the server
     └── HostError                 the hypervisor could not do it
@@ -144,6 +145,10 @@ class BusUnavailable(Unavailable):
 
 
 class NobodyListens(Unavailable):
+    pass
+
+
+class UnreadableRecord(KilonovaError):
     pass
 
 

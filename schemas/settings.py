@@ -116,7 +116,6 @@ class SchedulerSettings:
         "ImagePropertiesFilter",
     )
     max_attempts: int = 3
-    host_subset_size: int = 1
     default_availability_zone: str = "nova"
 
 

@@ -84,6 +84,9 @@ class Scheduler:
         now = ambient.now()
         asked = needed_by(item.spec.flavor)
         provider = host.provider.value.uuid
+        cell = self._top.cells.mappings.items.get(Global.CELLS(host.cell).path)
+        if cell is None:
+            raise CompareFailed(f"cell {host.cell} is gone")
         if lacking(host.provider.value.inventories, host.usages.value.used, asked):
             raise CompareFailed(f"{host.host} was filled meanwhile")
         operation = evolve(
@@ -109,7 +112,7 @@ class Scheduler:
             .create(Global.ALLOCATIONS(before.server), allocation)
             .replace(host.usages, usages)
             .unchanged(host.mapping)
-            .unchanged(self._top.cells.mappings.items[Global.CELLS(host.cell).path])
+            .unchanged(cell)
         )
         try:
             await self._top.store.commit(txn)

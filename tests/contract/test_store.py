@@ -12,8 +12,8 @@ from kv.client import Etcd
 from kv.keys import Family
 from kv.store import Store
 from kv.txn import Stored, Txn
-from schemas.codec import UnreadableRecord, record
-from schemas.errors import CompareFailed, StoreFull, StoreUnavailable, UnknownOutcome
+from schemas.codec import record
+from schemas.errors import CompareFailed, StoreFull, StoreUnavailable, UnknownOutcome, UnreadableRecord
 from schemas.settings import StoreSettings
 
 

@@ -19,7 +19,7 @@ def _whose(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
 
 def _line(_: Any, __: str, event: dict[str, Any]) -> str:
     head = f"{event.pop('at')} {event.pop('who'):14} {event.pop('event')}"
-    return " ".join([head, *(f"{key}={value}" for key, value in event.items())])
+    return " ".join([head, *(f"{key}={value}" for key, value in sorted(event.items()))])
 
 
 def main() -> int:

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import schemas
-from schemas.codec import UnreadableRecord, _names, dumps, from_dict, loads, record, to_dict
+from schemas.codec import _names, dumps, from_dict, loads, record, to_dict
+from schemas.errors import UnreadableRecord
 
 for module in pkgutil.iter_modules(schemas.__path__):
     importlib.import_module(f"schemas.{module.name}")
