@@ -13,14 +13,15 @@ from substrate import EtcdServer
 
 from schemas.errors import StoreUnavailable
 
-KEYS: Final = st.sampled_from([b"a", b"a0", b"b", b"c", b"ca"])
-ENDS: Final = st.sampled_from([b"", b"a", b"b", b"c", b"cz"])
+KEYS: Final = st.sampled_from([b"a", b"a0", b"b", b"c"])
+ENDS: Final = st.sampled_from([b"", b"a0", b"b", b"z"])
 VALUES: Final = st.sampled_from([b"", b"1", b"2"])
 FLAGS: Final = st.booleans()
-BACK: Final = st.integers(-1, 8)
+BACK: Final = st.integers(-1, 5)
 """revisions before the present one; less than 0: in the future"""
-LEASE: Final = st.integers(0, 4)
-"""0: none; beyond those granted: one that does not exist"""
+LEASE: Final = st.sampled_from([1, 1, 2, 2, 3, 9])
+"""beyond those granted: one that does not exist"""
+MAYBE_LEASE: Final = st.sampled_from([0] * 7 + [1, 1, 1, 2, 2, 9])
 UNKNOWN_LEASE: Final = 77
 
 
@@ -90,6 +91,8 @@ class Watch:
     key: bytes
     end: bytes
     back: int
+    compacted: int | None
+    """what is compacted before, relative to where it starts"""
     options: dict[str, Any]
 
 
@@ -99,8 +102,8 @@ class Unwatch:
 
 
 def _puts() -> st.SearchStrategy[Put]:
-    kept = st.sampled_from(["", "", "", "", "ignore_value", "ignore_lease"])
-    return st.builds(Put, KEYS, VALUES, LEASE, FLAGS, kept)
+    kept = st.sampled_from([""] * 10 + ["ignore_value", "ignore_lease"])
+    return st.builds(Put, KEYS, VALUES, MAYBE_LEASE, FLAGS, kept)
 
 
 def _deletes() -> st.SearchStrategy[Delete]:
@@ -108,15 +111,15 @@ def _deletes() -> st.SearchStrategy[Delete]:
 
 
 def _reads() -> st.SearchStrategy[Read]:
+    rarely = st.sampled_from([False, False, False, True])
     options = st.fixed_dictionaries(
-        {},
-        optional={
-            "limit": st.integers(1, 3),
+        {
+            "limit": st.integers(0, 3),
             "sort_order": st.integers(0, 2),
             "sort_target": st.integers(0, 4),
-            "count_only": FLAGS,
-            "keys_only": FLAGS,
-        },
+            "count_only": rarely,
+            "keys_only": rarely,
+        }
     )
     return st.builds(Read, KEYS, st.one_of(ENDS, st.just(b"\0")), st.one_of(st.none(), BACK), options)
 
@@ -136,25 +139,26 @@ def _transactions(depth: int = 2) -> st.SearchStrategy[Transaction]:
 
 
 def _watches() -> st.SearchStrategy[Watch]:
-    options = st.fixed_dictionaries({}, optional={"prev_kv": FLAGS, "filters": st.lists(st.integers(0, 1), max_size=1)})
-    return st.builds(Watch, KEYS, st.one_of(ENDS, st.just(b"\0")), BACK, options)
+    options = st.fixed_dictionaries({"prev_kv": FLAGS, "filters": st.sampled_from([[], [], [0], [1]])})
+    compacted = st.one_of(st.none(), st.integers(-1, 1))
+    return st.builds(Watch, KEYS, st.one_of(ENDS, st.just(b"\0")), BACK, compacted, options)
 
 
-STEPS: Final = st.one_of(
-    _puts(),
-    _puts(),
-    _deletes(),
-    st.just(Delete(b"b", b"\0")),
-    _reads(),
-    _transactions(),
-    _transactions(),
-    st.just(Grant()),
-    st.builds(Revoke, LEASE),
-    st.builds(Renew, LEASE),
-    st.builds(Compact, BACK),
-    _watches(),
-    st.builds(Unwatch, st.integers(0, 4)),
-)
+WEIGHTS: Final = [
+    (8, _puts()),
+    (7, _transactions()),
+    (4, _watches()),
+    (3, _reads()),
+    (1, _deletes()),
+    (1, st.just(Delete(b"b", b"\0"))),
+    (1, st.just(Grant())),
+    (1, st.builds(Revoke, LEASE)),
+    (1, st.builds(Renew, LEASE)),
+    (1, st.builds(Compact, BACK)),
+    (1, st.builds(Unwatch, st.integers(0, 4))),
+]
+STEPS: Final = st.sampled_from([steps for weight, steps in WEIGHTS for _ in range(weight)]).flatmap(lambda steps: steps)
+HISTORIES: Final = st.lists(STEPS, min_size=20, max_size=40).map(lambda steps: [Grant(), Grant(), *steps])
 
 
 class Run:
@@ -196,8 +200,11 @@ class Run:
             case Compact(back):
                 await self.watcher.settle()
                 await lab.compact(max(1, await lab.revision() - back))
-            case Watch(key, end, back, options):
-                await self.watcher.create(key, end, max(1, await lab.revision() - back), **options)
+            case Watch(key, end, back, compacted, options):
+                start = max(1, await lab.revision() - back)
+                if compacted is not None:
+                    await self.do(Compact(await lab.revision() - start - compacted))
+                await self.watcher.create(key, end, start, **options)
                 await self.watcher.settle()
             case Unwatch(watch_id):
                 await self.watcher.cancel(watch_id + 1)  # 0 is there for good
@@ -253,8 +260,8 @@ async def lived(lab: Lab, steps: list[Any]) -> tuple[list[Any], Plain, dict[int,
     return answers, left, watcher.said()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps=st.lists(STEPS, max_size=25))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=HISTORIES)
 def test_both_live_through_the_same_history(own_etcd: EtcdServer, steps: list[Any]) -> None:
     async def compare_both() -> None:
         async with real_lab(own_etcd.endpoint) as real, twin_lab() as twin:
