@@ -277,6 +277,7 @@ async def test_what_hangs_on_a_lease_goes_with_it_in_one_revision(lab: Lab) -> N
     await lab.txn(put(b"c", lease=other), put(b"d"))
     watcher = await lab.watch()
     await watcher.create(b"\0", b"\0")
+    assert await watcher.next(), "what comes before it was created is not told"
     await lab.backend.revoke(lease)
     await watcher.settle()
     gone = [{"type": rpc.Event.DELETE, "kv": {"key": key, "mod_revision": 4}} for key in (b"a", b"b")]
@@ -302,6 +303,7 @@ async def test_a_lease_ends_when_it_is_not_renewed(lab: Lab) -> None:
     stream = await lab.backend.keepalive_stream()
     watcher = await lab.watch()
     await watcher.create(b"a", b"z")
+    assert await watcher.next()
     for _ in range(8):
         await stream.write(rpc.LeaseKeepAliveRequest(ID=kept))
         answer = await stream.read()

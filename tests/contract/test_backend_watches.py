@@ -97,6 +97,17 @@ async def test_what_was_before_is_told_on_request(lab: Lab) -> None:
     await watcher.close()
 
 
+async def test_a_key_written_and_deleted_in_one_transaction_was_before_what_it_was_before_both(lab: Lab) -> None:
+    await lab.txn(put(b"a", b"1"))
+    watcher = await opened(lab, b"a", prev_kv=True)
+    await lab.txn(nested(put(b"a", b"2")), nested(delete(b"a")))
+    await watcher.settle()
+    before = was_put(b"a", b"1", 2, 2, 1)["kv"]
+    assert watcher.events() == [was_put(b"a", b"2", 2, 3, 2, prev_kv=before), was_deleted(b"a", 3, prev_kv=before)]
+    assert (await lab.range(b"a", revision=lab.base + 2))["kvs"] == [before]
+    await watcher.close()
+
+
 async def test_filters_leave_out_puts_or_deletes(lab: Lab) -> None:
     create = rpc.WatchCreateRequest
     puts = await opened(lab, b"a", filters=[create.NODELETE])
