@@ -5,6 +5,7 @@ import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import nats
@@ -32,6 +33,7 @@ ERROR_CODE: Final = "Nats-Service-Error-Code"
 ERROR_CLASS: Final = "Kn-Error"
 
 _HINT_SECONDS: Final = 30.0
+_SETTLE_SECONDS: Final = 2.0
 
 
 class Bus:
@@ -108,7 +110,19 @@ class Bus:
             log.info("hint not sent", subject=subject, reason=repr(error))
 
     async def subscribe(self, subject: str, queue: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """NATS may learn of it later than others ask: see `settle`."""
         return await self.client.subscribe(subject, queue=queue, cb=callback)
+
+    async def settle(self) -> None:
+        """Returns once NATS knows what was subscribed to before, or cannot be asked; then a reconnect tells it.
+
+        NATS reads one connection in order, so that nobody is there to answer is said after it. nats-py's own `flush`
+        overtakes what it should flush.
+        """
+        if not self.client.is_connected:
+            return
+        with suppress(nats.errors.Error, TimeoutError, OSError):
+            await self.client.request(self.client.new_inbox(), b"", timeout=_SETTLE_SECONDS)
 
     async def drain(self) -> None:
         """Takes no more, finishes what was taken, says good-bye."""

@@ -78,16 +78,18 @@ class Service:
         self._discovery: list[Subscription] = []
 
     async def start(self) -> None:
-        """Answers discovery from now on."""
+        """Answers discovery from its return on."""
         name, id_ = self._about["name"], self._about["id"]
         for verb, answer in (("PING", self._ping), ("INFO", self._info), ("STATS", self._stats)):
             for subject in (f"$SRV.{verb}", f"$SRV.{verb}.{name}", f"$SRV.{verb}.{name}.{id_}"):
                 self._discovery.append(await self._bus.subscribe(subject, "", _replying(answer)))
+        await self._bus.settle()
 
     async def serve(
         self, name: str, subject: str, takes: type[Q], handler: Handler[Q], queue: str = "q"
     ) -> Endpoint[Q]:
-        """Calls of one endpoint run side by side. With `queue` "" every process that serves it gets each message."""
+        """Reached from its return on. Calls of one endpoint run side by side. With `queue` "" every process that serves
+        it gets each message."""
         endpoint = Endpoint(_fit(name), subject, queue, takes, handler)
 
         async def received(message: Msg) -> None:
@@ -97,6 +99,7 @@ class Service:
 
         endpoint.subscription = await self._bus.subscribe(subject, queue, received)
         self._endpoints.append(endpoint)
+        await self._bus.settle()
         return endpoint
 
     async def withdraw(self, endpoint: Endpoint[Any]) -> None:

@@ -48,6 +48,7 @@ class Pair:
     """Two connections: who asks, and who serves."""
 
     asker: Bus
+    server: Bus
     service: Service
     prefix: str
 
@@ -55,23 +56,7 @@ class Pair:
         return (await self.asker.request(f"{self.prefix}.{to}", Question(text), Answer, timeout)).text
 
     async def serve(self, handler: Callable[[Question, str], Awaitable[object | None]]) -> Endpoint[Question]:
-        endpoint = await self.service.serve("echo", f"{self.prefix}.echo", Question, handler)
-        await self.known()
-        return endpoint
-
-    async def known(self) -> None:
-        """NATS has taken note of what the serving connection subscribed to; the asking one may be faster. nats-py's
-        own `flush` overtakes what it should flush."""
-        client, heard = self.service._bus.client, asyncio.Event()
-
-        async def hear(_: object) -> None:
-            heard.set()
-
-        inbox = client.new_inbox()
-        subscription = await client.subscribe(inbox, cb=hear)
-        await client.publish(inbox, b"")
-        await asyncio.wait_for(heard.wait(), 2)
-        await subscription.unsubscribe()
+        return await self.service.serve("echo", f"{self.prefix}.echo", Question, handler)
 
 
 @pytest.fixture
@@ -86,7 +71,7 @@ async def _pair(url: str) -> AsyncIterator[Pair]:
     service = Service(server, f"svc-{uuid4().hex}", "0.1.0", "a service of a test")
     await service.start()
     try:
-        yield Pair(asker, service, f"t{uuid4().hex}")
+        yield Pair(asker, server, service, f"t{uuid4().hex}")
     finally:
         await service.stop()
         await asker.drain()
@@ -112,7 +97,6 @@ async def test_a_handler_learns_subject_and_request_id(pair: Pair) -> None:
         return Answer(f"{subject} {REQUEST_ID.get()}")
 
     await pair.service.serve("tell", f"{pair.prefix}.tell.*", Question, tell)
-    await pair.known()
     REQUEST_ID.set("req-1")
     assert await pair.ask(to="tell.x") == f"{pair.prefix}.tell.x req-1"
     REQUEST_ID.set("")
@@ -232,7 +216,6 @@ async def test_a_hint_reaches_one_of_a_queue_and_all_without(pair: Pair) -> None
     for n in range(3):
         await pair.service.serve(f"one-{n}", f"{pair.prefix}.hint", Question, into(one))
         await pair.service.serve(f"every-{n}", f"{pair.prefix}.hint", Question, into(every), queue="")
-    await pair.known()
     for n in range(10):
         await pair.asker.hint(f"{pair.prefix}.hint", Question(str(n)))
     await eventually(lambda: len(every) == 30 and len(one) == 10)
@@ -280,7 +263,7 @@ async def test_what_is_withdrawn_takes_no_more_and_finishes_what_it_took(pair: P
     await entered.wait()
     await pair.service.withdraw(endpoint)
     await pair.service.withdraw(endpoint)
-    await pair.known()
+    await pair.server.settle()
     with pytest.raises(NobodyListens):
         await pair.ask("refused")
     gate.set()
@@ -302,7 +285,7 @@ async def test_stopping_waits_for_what_runs(pair: Pair) -> None:
     await entered.wait()
     await pair.service.stop()
     assert await asked == "last"
-    await pair.known()
+    await pair.server.settle()
     with pytest.raises(NobodyListens):
         await pair.ask()
 
@@ -327,7 +310,6 @@ async def test_discovery_answers_in_the_documented_format(pair: Pair) -> None:
         raise NotFound("nothing there")
 
     await pair.service.serve("b", f"{pair.prefix}.b", Question, fail, queue="others")
-    await pair.known()
     await pair.ask(to="a")
     with suppress(NotFound):
         await pair.ask(to="b")

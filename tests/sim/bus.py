@@ -135,6 +135,9 @@ class SimBus:
         self._broker.subscriptions[subscription] = None
         return subscription
 
+    async def settle(self) -> None:
+        return None
+
     async def publish(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
         self._broker.send(SimMessage(self._broker, subject, data, headers or {}))
 
