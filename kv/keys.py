@@ -10,7 +10,7 @@ from schemas.host import Alive, CellMapping, Host, HostMapping, Service
 from schemas.identity import Assignment, NameIndex, Project, Region, RevokedToken, Role, SigningKey, User
 from schemas.image import Blob, Image, Waste
 from schemas.operation import Action, Deleted, Operation, Outbox
-from schemas.placement import Allocation, Provider, Usages
+from schemas.placement import Allocation, Children, Erasures, Provider, ResourceClass, Trait, Usages
 from schemas.quota import QuotaLimits, QuotaUsage
 from schemas.server import BuildRequest, HostedServer, Instance, InstanceMapping, RequestSpec, ServerIndex, UserData
 
@@ -91,7 +91,12 @@ class Global:
     QUOTA_USAGE = Family("quotas/usage/{project}", QuotaUsage)
     PROVIDERS = Family("placement/providers/{uuid}", Provider)
     USAGES = Family("placement/usages/{uuid}", Usages)
+    PROVIDER_NAMES = Family("placement/names/{name}", NameIndex)
+    PROVIDER_CHILDREN = Family("placement/children/{parent}", Children)
     ALLOCATIONS = Family("placement/allocations/{consumer}", Allocation)
+    TRAITS = Family("placement/traits/{name}", Trait)
+    RESOURCE_CLASSES = Family("placement/classes/{name}", ResourceClass)
+    ERASURES = Family("placement/erasures/{all}", Erasures)
     OPERATIONS = Family("operations/{shard}/{uuid}", Operation)
     LEASES = Family("leases/{shard}", str)
     MEMBERS = Family("members/{pod}", str)
