@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import schemas
-from schemas.codec import _names, dumps, from_dict, loads, record, to_dict
+from schemas.codec import _versions, dumps, from_dict, loads, record, to_dict
 from schemas.errors import UnreadableRecord
 
 for module in pkgutil.iter_modules(schemas.__path__):
     importlib.import_module(f"schemas.{module.name}")
 
-RECORDS = sorted((c for c in _names if c.__module__.startswith("schemas.")), key=lambda c: c.__name__)
+RECORDS = sorted((c for c in _versions if c.__module__.startswith("schemas.")), key=lambda c: c.__name__)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
@@ -77,7 +77,7 @@ def test_what_was_written_is_read(cls: type) -> None:
 
 @pytest.mark.parametrize("cls", RECORDS, ids=lambda c: c.__name__)
 def test_a_name_and_a_version_head_every_record(cls: type) -> None:
-    name, version = _names[cls].split("/")
+    name, version = _versions[cls].name.split("/")
     assert name == cls.__name__
     for other in ("Other/1", f"{name}/{int(version) + 1}"):
         with pytest.raises(UnreadableRecord, match=f"expected {name}/{version}, found {other}"):
