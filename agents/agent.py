@@ -10,7 +10,7 @@ from agents.jobs import Jobs
 from bus.client import Bus
 from bus.service import Endpoint, Service
 from runtime import ambient
-from schemas.errors import KilonovaError
+from schemas.errors import KilonovaError, WrongState
 from schemas.guest import GuestState
 from schemas.messages import (
     Changed,
@@ -75,6 +75,8 @@ class Agent:
             await serve(f"{host}-command", host_verb(cell, host, "command"), Command, self._command),
             await serve(f"{host}-probe", host_verb(cell, host, "probe"), Probe, self._probe),
             await serve(f"{host}-console", host_verb(cell, host, "console-output"), HostCall, self._console),
+            await serve(f"{host}-diagnostics", host_verb(cell, host, "diagnostics"), HostCall, self._diagnostics),
+            await serve(f"{host}-vnc", host_verb(cell, host, "vnc-console"), HostCall, self._vnc),
         ]
 
     async def _leave(self) -> None:
@@ -199,3 +201,12 @@ class Agent:
 
     async def _console(self, question: HostCall, _: str) -> HostCallReply:
         return HostCallReply(await self._driver.console_output(question.server, question.options.get("lines")))
+
+    async def _diagnostics(self, question: HostCall, _: str) -> HostCallReply:
+        return HostCallReply(diagnostics=await self._driver.diagnostics(question.server))
+
+    async def _vnc(self, question: HostCall, _: str) -> HostCallReply:
+        state = await self._driver.guest(question.server)
+        if state.vnc is None:
+            raise WrongState(f"Instance {question.server} has no VNC server while it is off")
+        return HostCallReply(state.vnc)

@@ -139,6 +139,14 @@ class Jobs:
             case "reboot":
                 hard, timeout = bool(options.get("hard")), float(options.get("timeout", 0))
                 return await self._driver.reboot(server, mark, hard, timeout)
+            case "pause":
+                return await self._driver.pause(server, mark)
+            case "unpause":
+                return await self._driver.unpause(server, mark)
+            case "suspend":
+                return await self._driver.suspend(server, mark)
+            case "resume":
+                return await self._driver.resume(server, mark)
 
     def _report(self, server: str, worker: _Worker) -> None:
         """Says it now, even while an answer is waited for: who asks again may have taken over from a dead one."""

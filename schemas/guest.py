@@ -100,6 +100,63 @@ class GuestState:
 
 
 @frozen
+class CpuDiagnostics:
+    id: int
+    time: int
+    """nanoseconds"""
+
+
+@frozen
+class NicDiagnostics:
+    """`device` is the interface's name on the host. Counts since the guest's start."""
+
+    device: str
+    mac_address: str
+    rx_octets: int
+    rx_packets: int
+    rx_errors: int
+    rx_drop: int
+    tx_octets: int
+    tx_packets: int
+    tx_errors: int
+    tx_drop: int
+
+
+@frozen
+class DiskDiagnostics:
+    """`device` is the disk's name in the domain. Counts since the guest's start; `errors_count` is -1 where the
+    hypervisor does not count them."""
+
+    device: str
+    read_bytes: int
+    read_requests: int
+    write_bytes: int
+    write_requests: int
+    errors_count: int
+
+
+@frozen
+class Diagnostics:
+    """What the host knows of a running guest; a server's uptime and config drive are in its record."""
+
+    state: Literal["pending", "running", "paused", "shutdown", "crashed", "suspended"]
+    """Nova's words for power states"""
+    driver: str
+    hypervisor: str
+    """kvm or qemu"""
+    memory_maximum: int
+    """MiB"""
+    memory_used: int
+    """MiB"""
+    cpus: tuple[CpuDiagnostics, ...] = ()
+    nics: tuple[NicDiagnostics, ...] = ()
+    disks: tuple[DiskDiagnostics, ...] = ()
+    memory_stats: dict[str, int] = field(factory=dict)
+    """libvirt's names -> KiB, as far as the guest's balloon tells"""
+    hypervisor_os: str = "linux"
+
+
+@frozen
 class HostFacts:
     """A host as placement and os-hypervisors want it. Sizes: MiB and GiB as in the names."""
 

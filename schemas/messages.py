@@ -5,7 +5,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from schemas.codec import record
-from schemas.guest import GuestMark, GuestSpec, GuestState, HostFacts
+from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts
 from schemas.operation import Operation
 from schemas.server import RequestSpec
 
@@ -61,7 +61,7 @@ class Selected:
     decided: tuple[Selection, ...]
 
 
-Verb = Literal["spawn", "destroy", "power-on", "power-off", "reboot"]
+Verb = Literal["spawn", "destroy", "power-on", "power-off", "reboot", "pause", "unpause", "suspend", "resume"]
 
 
 @record(1)
@@ -169,7 +169,7 @@ class HostCall:
 
     cell: str
     host: str
-    verb: Literal["console-output"]
+    verb: Literal["console-output", "diagnostics", "vnc-console"]
     server: str
     options: dict[str, Any] = field(factory=dict)
 
@@ -177,4 +177,7 @@ class HostCall:
 @record(1)
 @frozen
 class HostCallReply:
+    """`output`: what is on the serial console, or the `host:port` of the VNC server."""
+
     output: str = ""
+    diagnostics: Diagnostics | None = None

@@ -97,6 +97,8 @@ class ConductorSettings:
     command_timeout: float = 120.0
     stop_timeout: float = 60.0
     """seconds that a guest gets to shut down by itself"""
+    suspend_timeout: float = 600.0
+    """seconds that writing a guest's memory to disk, or reading it back, may take"""
     max_attempts: int = 3
     """hosts that are tried for a build"""
     deleted_days: int = 7
@@ -174,6 +176,8 @@ class LibvirtSettings:
 
     call_timeout: float = 60.0
     """seconds that one call to libvirt or one run of a tool may take"""
+    save_timeout: float = 600.0
+    """seconds that writing a guest's memory to disk, or reading it back, may take"""
     image_timeout: float = 1800.0
     """seconds that fetching an image may take; a stall of 30 seconds ends it sooner"""
     image_ca_file: str = ""

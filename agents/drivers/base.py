@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from schemas.guest import GuestMark, GuestSpec, GuestState, HostFacts
+from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts
 
 OnChange = Callable[[GuestState], None]
 """Called on the event loop when a guest's power state or addresses changed for whatever reason. One that is gone for
@@ -35,6 +35,10 @@ class Driver(ABC):
         """Every domain of the host, ours or not, in one pass."""
 
     @abstractmethod
+    async def guest(self, server: str) -> GuestState:
+        """How one of our guests is right now."""
+
+    @abstractmethod
     async def spawn(self, spec: GuestSpec) -> GuestState:
         """Make and start the guest; finish or replace what an earlier attempt left. Raises HostFull, ImageUnusable."""
 
@@ -52,6 +56,27 @@ class Driver(ABC):
     @abstractmethod
     async def reboot(self, server: str, mark: GuestMark, hard: bool, timeout: float) -> GuestState:
         """Soft: shut down within `timeout` seconds and start, else hard. Hard: power cycle, from any power state."""
+
+    @abstractmethod
+    async def pause(self, server: str, mark: GuestMark) -> GuestState:
+        """Its CPUs stand still, its memory stays. Raises HostError unless it runs or is paused."""
+
+    @abstractmethod
+    async def unpause(self, server: str, mark: GuestMark) -> GuestState:
+        """Raises HostError unless it runs or is paused."""
+
+    @abstractmethod
+    async def suspend(self, server: str, mark: GuestMark) -> GuestState:
+        """Write its memory to disk and stop it: its power state is SHUTDOWN then. Raises HostError when it is off
+        without having been suspended, HostFull when its memory has no room."""
+
+    @abstractmethod
+    async def resume(self, server: str, mark: GuestMark) -> GuestState:
+        """Run it again from the memory that `suspend` wrote; where there is none, it boots."""
+
+    @abstractmethod
+    async def diagnostics(self, server: str) -> Diagnostics:
+        """Raises WrongState unless the guest runs or is paused."""
 
     @abstractmethod
     async def console_output(self, server: str, lines: int | None) -> str:

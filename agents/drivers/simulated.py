@@ -8,16 +8,43 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import define, evolve, field, frozen
 
 from agents.drivers.base import Driver, OnChange
 from schemas.codec import dumps, loads
-from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable
-from schemas.guest import Address, GuestMark, GuestSpec, GuestState, HostFacts, PowerState
+from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
+from schemas.guest import (
+    Address,
+    CpuDiagnostics,
+    Diagnostics,
+    DiskDiagnostics,
+    GuestMark,
+    GuestSpec,
+    GuestState,
+    HostFacts,
+    NicDiagnostics,
+    PowerState,
+)
 
-Verb = Literal["start", "facts", "guests", "spawn", "destroy", "power_on", "power_off", "reboot", "console_output"]
+Verb = Literal[
+    "start",
+    "facts",
+    "guests",
+    "guest",
+    "spawn",
+    "destroy",
+    "power_on",
+    "power_off",
+    "reboot",
+    "pause",
+    "unpause",
+    "suspend",
+    "resume",
+    "console_output",
+    "diagnostics",
+]
 
 
 @frozen
@@ -58,6 +85,8 @@ class SimulatedGuest:
     """network and MAC of each interface"""
     console: list[str] = field(factory=list)
     boots: int = 0
+    saved: bool = False
+    """its memory lies on disk"""
 
 
 @frozen
@@ -183,6 +212,10 @@ class SimulatedDriver(Driver):
         await self._work("guests")
         return [guest.state for guest in self.hypervisor.guests.values()]
 
+    async def guest(self, server: str) -> GuestState:
+        await self._work("guest")
+        return self._guest(server).state
+
     async def spawn(self, spec: GuestSpec) -> GuestState:
         await self._work("spawn")
         server = spec.mark.server
@@ -233,6 +266,47 @@ class SimulatedDriver(Driver):
         self._fail("reboot", late=True)
         return state
 
+    async def pause(self, server: str, mark: GuestMark) -> GuestState:
+        return await self._halt(server, mark, "pause", PowerState.PAUSED)
+
+    async def unpause(self, server: str, mark: GuestMark) -> GuestState:
+        return await self._halt(server, mark, "unpause", PowerState.RUNNING)
+
+    async def suspend(self, server: str, mark: GuestMark) -> GuestState:
+        self._guest(server)
+        await self._work("suspend")
+        guest = self._guest(server)
+        if not guest.saved and guest.state.power_state not in _ON:
+            raise HostError(f"guest {server} is off: there is no memory to save")
+        state = self._stop(server, mark, saved=True)
+        self._fail("suspend", late=True)
+        return state
+
+    async def resume(self, server: str, mark: GuestMark) -> GuestState:
+        self._guest(server)
+        await self._work("resume")
+        state = self._run(self._guest(server), mark, restore=True)
+        self._fail("resume", late=True)
+        return state
+
+    async def diagnostics(self, server: str) -> Diagnostics:
+        await self._work("diagnostics")
+        guest = self._guest(server)
+        power_state = guest.state.power_state
+        if power_state not in _ON:
+            raise WrongState(f"Cannot 'get_diagnostics' instance {server} while it is in power state {power_state}")
+        return Diagnostics(
+            state="running" if power_state == PowerState.RUNNING else "paused",
+            driver="libvirt",
+            hypervisor="qemu",
+            memory_maximum=guest.memory_mb,
+            memory_used=guest.memory_mb,
+            cpus=(CpuDiagnostics(0, guest.boots * 1_000_000_000),),
+            nics=tuple(NicDiagnostics(f"tap{n}", mac, *[0] * 8) for n, (_, mac) in enumerate(guest.nics)),
+            disks=(DiskDiagnostics("vda", 0, 0, 0, 0, -1),),
+            memory_stats={"actual": guest.memory_mb * 1024},
+        )
+
     async def console_output(self, server: str, lines: int | None) -> str:
         await self._work("console_output")
         kept = self._guest(server).console
@@ -273,24 +347,34 @@ class SimulatedDriver(Driver):
             if used + wanted > has * self._capacity.overcommit:
                 raise HostFull(f"{self._hostname}: {wanted} {what} wanted, {used} of {has} used")
 
-    def _run(self, guest: SimulatedGuest, mark: GuestMark) -> GuestState:
-        if guest.state.power_state == PowerState.RUNNING:
-            return self.hypervisor.put(evolve(guest, state=evolve(guest.state, mark=mark)))
+    async def _halt(self, server: str, mark: GuestMark, verb: Literal["pause", "unpause"], to: int) -> GuestState:
+        self._guest(server)
+        await self._work(verb)
+        guest = self._guest(server)
+        if guest.state.power_state not in _ON:
+            raise HostError(f"guest {server} is not running")
+        state = self.hypervisor.put(evolve(guest, state=evolve(guest.state, power_state=to, mark=mark)))
+        self._fail(verb, late=True)
+        return state
+
+    def _run(self, guest: SimulatedGuest, mark: GuestMark, restore: bool = False) -> GuestState:
+        if guest.state.power_state in _ON or (restore and guest.saved):
+            running = evolve(guest.state, power_state=PowerState.RUNNING, mark=mark, vnc=_VNC)
+            return self.hypervisor.put(evolve(guest, state=running, saved=False))
         boots = guest.boots + 1
         console = [*guest.console, f"GUEST-BOOTS {boots}", "GUEST-READY"][-200:]
         later = self._delays.address is not None and not guest.state.addresses
         addresses = guest.state.addresses if later else _addresses(guest)
-        state = evolve(guest.state, power_state=PowerState.RUNNING, mark=mark, addresses=addresses)
-        self.hypervisor.put(evolve(guest, state=state, console=console, boots=boots))
+        state = evolve(guest.state, power_state=PowerState.RUNNING, mark=mark, addresses=addresses, vnc=_VNC)
+        self.hypervisor.put(evolve(guest, state=state, console=console, boots=boots, saved=False))
         if later:
             self._address_later(state.server)
         return state
 
-    def _stop(self, server: str, mark: GuestMark) -> GuestState:
+    def _stop(self, server: str, mark: GuestMark, saved: bool = False) -> GuestState:
         guest = self._guest(server)
-        return self.hypervisor.put(
-            evolve(guest, state=evolve(guest.state, power_state=PowerState.SHUTDOWN, mark=mark)),
-        )
+        off = evolve(guest.state, power_state=PowerState.SHUTDOWN, mark=mark, vnc=None)
+        return self.hypervisor.put(evolve(guest, state=off, saved=saved))
 
     def _address_later(self, server: str) -> None:
         def appear() -> None:
@@ -301,6 +385,11 @@ class SimulatedDriver(Driver):
 
         timer = asyncio.get_running_loop().call_later(self._delays.address or 0.0, appear)
         self._timers.add(timer)
+
+
+_ON: Final = frozenset({PowerState.RUNNING, PowerState.PAUSED})
+_VNC: Final = "127.0.0.1:5900"
+"""nobody listens there"""
 
 
 def _addresses(guest: SimulatedGuest) -> tuple[Address, ...]:

@@ -40,7 +40,8 @@ class Located:
 async def change_server(
     top: Top, identity: Identity, uuid: str, action: str, inputs: dict[str, Any], *, any_project: bool = False
 ) -> None:
-    """Begins start, stop or reboot: when it returns, the operation is committed. Raises Locked, WrongState."""
+    """Begins any action of states.RULES, reboot by its `type`: when it returns, the operation is committed.
+    Raises Locked, WrongState."""
     kind = f"reboot-{inputs['type'].lower()}" if action == "reboot" else action
 
     async def once() -> Located:

@@ -15,6 +15,10 @@ ACTIONS = {
     "stop": ("stop", "compute_stop_instance"),
     "reboot-soft": ("reboot", "compute_reboot_instance"),
     "reboot-hard": ("reboot", "compute_reboot_instance"),
+    "pause": ("pause", "compute_pause_instance"),
+    "unpause": ("unpause", "compute_unpause_instance"),
+    "suspend": ("suspend", "compute_suspend_instance"),
+    "resume": ("resume", "compute_resume_instance"),
 }
 """An operation's kind -> the action and the event that Nova's clients know."""
 

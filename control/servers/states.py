@@ -46,6 +46,10 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "reboot-hard": Rule(
             frozenset({"active", "stopped", "paused", "suspended", "error"}), _REBOOTABLE, "rebooting_hard", "reboot"
         ),
+        "pause": Rule(frozenset({"active"}), frozenset({None}), "pausing", "pause"),
+        "unpause": Rule(frozenset({"paused"}), frozenset({None}), "unpausing", "unpause"),
+        "suspend": Rule(frozenset({"active"}), frozenset({None}), "suspending", "suspend"),
+        "resume": Rule(frozenset({"suspended"}), frozenset({None}), "resuming", "resume"),
     }
 )
 

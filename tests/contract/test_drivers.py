@@ -10,7 +10,7 @@ from attrs import evolve
 from driver_labs import SITE, Lab, LibvirtLab, SimulatedLab, console_shows, new_spec
 
 from agents.drivers.base import Driver
-from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable
+from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
 from schemas.guest import GuestMark, GuestState, PowerState
 
 RUNNING, SHUTDOWN = PowerState.RUNNING, PowerState.SHUTDOWN
@@ -113,6 +113,64 @@ async def test_a_power_cycle_and_its_repetitions(driver: Driver, marks: Iterator
         assert (state.power_state, state.mark) == (wanted, mark)
 
 
+async def test_pausing_and_suspending_and_their_repetitions(driver: Driver, marks: Iterator[GuestMark]) -> None:
+    spec = new_spec()
+    server = spec.mark.server
+    await driver.spawn(spec)
+
+    for wanted, change in (
+        (PowerState.PAUSED, driver.pause),
+        (PowerState.PAUSED, driver.pause),
+        (RUNNING, driver.unpause),
+        (RUNNING, driver.unpause),
+        (SHUTDOWN, driver.suspend),
+        (SHUTDOWN, driver.suspend),
+        (RUNNING, driver.resume),
+        (RUNNING, driver.resume),
+        (PowerState.PAUSED, driver.pause),
+        (SHUTDOWN, driver.suspend),
+        (RUNNING, driver.resume),
+        (SHUTDOWN, driver.suspend),
+        (RUNNING, lambda server, mark: driver.reboot(server, mark, True, 0)),
+        (PowerState.PAUSED, driver.pause),
+        (RUNNING, driver.power_on),
+    ):
+        mark = evolve(next(marks), server=server)
+        state = await change(server, mark)
+        assert (state.power_state, state.mark) == (wanted, mark)
+        assert await driver.guest(server) == state
+
+    await driver.suspend(server, spec.mark)
+    await driver.destroy(server)
+    assert await state_of(driver, server) is None
+
+
+async def test_what_is_off_can_neither_be_paused_nor_suspended(driver: Driver) -> None:
+    spec = new_spec()
+    server = spec.mark.server
+    await driver.spawn(spec)
+    await driver.power_off(server, spec.mark, 0)
+    for call in (driver.pause, driver.unpause, driver.suspend):
+        with pytest.raises(HostError):
+            await call(server, spec.mark)
+    with pytest.raises(WrongState, match=f"Cannot 'get_diagnostics' instance {server} while it is in power state 4"):
+        await driver.diagnostics(server)
+    assert (await driver.resume(server, spec.mark)).power_state == RUNNING
+
+
+async def test_what_a_guest_has_used(driver: Driver) -> None:
+    spec = new_spec(vcpus=1, memory_mb=64)
+    await driver.spawn(spec)
+    found = await driver.diagnostics(spec.mark.server)
+    assert (found.state, found.driver, found.hypervisor, found.hypervisor_os) == ("running", "libvirt", "qemu", "linux")
+    assert (found.memory_maximum, found.memory_used) == (64, 64)
+    assert [cpu.id for cpu in found.cpus] == [0]
+    assert [nic.mac_address for nic in found.nics] == [spec.nics[0].mac]
+    assert found.disks[0].device == "vda"
+    await driver.pause(spec.mark.server, spec.mark)
+    assert (await driver.diagnostics(spec.mark.server)).state == "paused"
+
+
 async def test_another_driver_knows_the_guests_and_their_marks(
     driver: Driver, lab: Lab, marks: Iterator[GuestMark]
 ) -> None:
@@ -139,6 +197,12 @@ async def test_calls_for_a_guest_that_is_not_there(driver: Driver, marks: Iterat
         driver.power_off(server, mark, 1),
         driver.reboot(server, mark, False, 1),
         driver.reboot(server, mark, True, 1),
+        driver.pause(server, mark),
+        driver.unpause(server, mark),
+        driver.suspend(server, mark),
+        driver.resume(server, mark),
+        driver.guest(server),
+        driver.diagnostics(server),
         driver.console_output(server, 10),
     ):
         with pytest.raises(GuestNotFound):
@@ -250,9 +314,15 @@ async def test_a_guest_from_boot_to_power_button(driver: Driver, lab: Lab, marks
     assert len((await driver.console_output(server, 2)).splitlines()) == 2
     assert await driver.console_output(server, 0) == ""
 
+    # Its memory lasts over a suspension: it does not boot again.
+    await driver.suspend(server, evolve(next(marks), server=server))
+    await driver.resume(server, evolve(next(marks), server=server))
+    assert "GUEST-BOOTS 1" in await driver.console_output(server, None)
+
     # The disk lasts over a soft reboot, which the guest carries out itself.
     state = await driver.reboot(server, evolve(next(marks), server=server), False, 60)
     assert state.power_state == RUNNING
     shown = await console_shows(driver, server, "GUEST-BOOTS 2")
+    assert shown.count("GUEST-BOOTS") == 2
     if isinstance(lab, LibvirtLab):
         assert "GUEST-POWEROFF" in shown

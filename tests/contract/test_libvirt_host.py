@@ -1,5 +1,6 @@
 """What only the libvirt driver does on a host: extra disks, full disks, dangerous images, a libvirtd in trouble."""
 
+import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -112,6 +113,26 @@ async def test_a_guest_on_a_bridge_of_the_host(lab: LibvirtLab) -> None:
     spec = new_spec()
     assert (await driver.spawn(spec)).power_state == 1
     assert (await driver.spawn(evolve(spec, mark=evolve(spec.mark, generation=2)))).power_state == 1
+
+
+async def test_a_screen_and_counters(lab: LibvirtLab) -> None:
+    driver = await lab.driver()
+    spec = new_spec(lab.image())
+    server = spec.mark.server
+    await driver.spawn(spec)
+    await console_shows(driver, server, "GUEST-BOOT")
+    found = await driver.diagnostics(server)
+    assert found.disks[0].read_bytes > 1 << 20
+    assert found.disks[0].read_requests > 0
+    assert [disk.device for disk in found.disks] == ["vda", "hda"]
+    assert found.cpus[0].time > 0
+    assert found.nics[0].device.startswith("vnet")
+    assert found.memory_stats["actual"] == 192 * 1024
+
+    host, port = ((await driver.guest(server)).vnc or "").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    assert (await reader.readexactly(4)) == b"RFB "
+    writer.close()
 
 
 async def test_whether_a_guest_runs_with_an_accelerator() -> None:

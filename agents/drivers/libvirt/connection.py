@@ -75,11 +75,13 @@ class Connection:
             self._keeper = None
         self._link = None
 
-    async def call(self, work: Callable[[Handle], T]) -> T:
-        """Run `work(handle)` in a thread; libvirt's errors come out as ours.
+    async def call(self, work: Callable[[Handle], T], timeout: float | None = None) -> T:
+        """Run `work(handle)` in a thread, for `timeout` seconds at most where the usual ones will not do; libvirt's
+        errors come out as ours.
 
         When cancelled it waits for a call that has begun, so that what it does is known.
         """
+        timeout = timeout or self._timeout
         try:
             async with asyncio.timeout(self._timeout):
                 await self._room.acquire()
@@ -88,9 +90,9 @@ class Connection:
         try:
             if self._link is None:
                 raise self._down()
-            return await settled(in_daemon_thread(lambda: self._lines.run(work)), self._timeout)
+            return await settled(in_daemon_thread(lambda: self._lines.run(work)), timeout)
         except TimeoutError:
-            raise HypervisorDown(f"libvirt at {self._uri} took longer than {self._timeout:g} s") from None
+            raise HypervisorDown(f"libvirt at {self._uri} took longer than {timeout:g} s") from None
         finally:
             self._room.release()
 

@@ -69,6 +69,33 @@ def start(domain: Any) -> None:
         domain.resume()
 
 
+def pause(domain: Any) -> None:
+    if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+        domain.suspend()
+
+
+def unpause(domain: Any) -> None:
+    if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+        domain.resume()
+
+
+def save(domain: Any) -> None:
+    """Its memory to disk; whatever it did meanwhile, it runs when it is restored. Raises HostError when it is off."""
+    if domain.isActive():
+        domain.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+    elif not domain.hasManagedSaveImage():
+        raise HostError(f"domain {domain.UUIDString()} is off: there is no memory to save")
+
+
+def restore(domain: Any) -> None:
+    """From what `save` wrote; else it boots."""
+    if not domain.isActive():
+        with _unless(libvirt.VIR_ERR_OPERATION_INVALID):
+            domain.create()
+    else:
+        unpause(domain)
+
+
 def pull_plug(domain: Any) -> None:
     for left in reversed(range(_KILL_ATTEMPTS)):
         if not domain.isActive():

@@ -11,6 +11,7 @@ from agents.drivers.base import Driver, OnChange
 from agents.drivers.libvirt import domains
 from agents.drivers.libvirt.connection import Connection
 from agents.drivers.libvirt.console import console_tail
+from agents.drivers.libvirt.diagnostics import read_diagnostics
 from agents.drivers.libvirt.disks import CONSOLE_LOG, has_direct_io, make_files, remove_files
 from agents.drivers.libvirt.domain_xml import domain_xml
 from agents.drivers.libvirt.facts import host_facts, host_ip
@@ -20,7 +21,7 @@ from agents.drivers.libvirt.network import ensure_network, leases
 from agents.drivers.libvirt.virtualization import domain_type
 from agents.drivers.libvirt.waiting import in_thread
 from schemas.errors import GuestNotFound, HostError, HypervisorDown
-from schemas.guest import GuestMark, GuestSpec, GuestState, HostFacts
+from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts
 from schemas.settings import LibvirtSettings
 
 T = TypeVar("T")
@@ -69,6 +70,9 @@ class LibvirtDriver(Driver):
     async def guests(self) -> Sequence[GuestState]:
         return [seen.state for seen in await self._look()]
 
+    async def guest(self, server: str) -> GuestState:
+        return await self._connection.call(lambda handle: self._state(handle, domains.ours(handle, server)[0]))
+
     async def spawn(self, spec: GuestSpec) -> GuestState:
         finished = await self._connection.call(lambda handle: self._finish_earlier(handle, spec))
         if finished is not None:
@@ -108,6 +112,32 @@ class LibvirtDriver(Driver):
             self._switch_on(handle, domain)
 
         return await self._change(server, mark, cycle)
+
+    async def pause(self, server: str, mark: GuestMark) -> GuestState:
+        return await self._change(server, mark, lambda _handle, domain: domains.pause(domain))
+
+    async def unpause(self, server: str, mark: GuestMark) -> GuestState:
+        return await self._change(server, mark, lambda _handle, domain: domains.unpause(domain))
+
+    async def suspend(self, server: str, mark: GuestMark) -> GuestState:
+        timeout = self._settings.save_timeout
+        return await self._change(server, mark, lambda _handle, domain: domains.save(domain), timeout)
+
+    async def resume(self, server: str, mark: GuestMark) -> GuestState:
+        def restore(handle: Any, domain: Any) -> None:
+            ensure_network(handle, self._settings)
+            domains.restore(domain)
+            # What was saved holds the mark of who saved it.
+            label = domains.label_of(domain)
+            if label is not None and label.mark != mark:
+                domains.set_mark(domain, label, mark)
+
+        return await self._change(server, mark, restore, self._settings.save_timeout)
+
+    async def diagnostics(self, server: str) -> Diagnostics:
+        return await self._connection.call(
+            lambda handle: read_diagnostics(handle, domains.ours(handle, server)[0], self._domain_type)
+        )
 
     async def console_output(self, server: str, lines: int | None) -> str:
         log = self._settings.guest_dir(server) / CONSOLE_LOG
@@ -166,7 +196,11 @@ class LibvirtDriver(Driver):
         return domains.see(domain, leases(handle, self._settings), self._host_ip).state
 
     async def _change(
-        self, server: str, mark: GuestMark, act: Callable[[Any, Any], None] = lambda _handle, _domain: None
+        self,
+        server: str,
+        mark: GuestMark,
+        act: Callable[[Any, Any], None] = lambda _handle, _domain: None,
+        timeout: float | None = None,
     ) -> GuestState:
         """Mark first: whoever finds the guest half changed then knows by which command."""
 
@@ -177,7 +211,7 @@ class LibvirtDriver(Driver):
             act(handle, domain)
             return self._state(handle, domain)
 
-        return await self._connection.call(work)
+        return await self._connection.call(work, timeout)
 
     async def _shut_down(self, server: str, timeout: float) -> None:
         """Press the power button until the guest is off or `timeout` seconds are over."""

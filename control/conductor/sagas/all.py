@@ -6,9 +6,18 @@ from typing import Final
 
 from control.conductor.sagas.boot import BOOT
 from control.conductor.sagas.delete import DELETE
-from control.conductor.sagas.power import REBOOT_HARD, REBOOT_SOFT, START, STOP
+from control.conductor.sagas.power import (
+    PAUSE,
+    REBOOT_HARD,
+    REBOOT_SOFT,
+    RESUME,
+    START,
+    STOP,
+    SUSPEND,
+    UNPAUSE,
+)
 from control.conductor.sagas.table import Saga
 
 SAGAS: Final[Mapping[str, Saga]] = MappingProxyType(
-    {saga.kind: saga for saga in (BOOT, DELETE, START, STOP, REBOOT_SOFT, REBOOT_HARD)}
+    {saga.kind: saga for saga in (BOOT, DELETE, START, STOP, REBOOT_SOFT, REBOOT_HARD, PAUSE, UNPAUSE, SUSPEND, RESUME)}
 )

@@ -1,10 +1,14 @@
-"""start, stop, reboot: one command each; a failure leaves the server where it was, with a fault.
+"""start, stop, reboot, pause, suspend and back: one command each; a failure leaves the server as it was, with a fault.
 
 saga          step        undo
 start         power-on    none
 stop          power-off   none
 reboot-soft   reboot      none
 reboot-hard   reboot      none
+pause         pause       none
+unpause       unpause     none
+suspend       suspend     none
+resume        resume      none
 """
 
 from collections.abc import Callable
@@ -54,3 +58,8 @@ REBOOT_HARD = Saga(
     _rests("active"),
     revert,
 )
+
+PAUSE = Saga("pause", Step("pause", "pause", lambda s: s.command_timeout), _rests("paused"), revert)
+UNPAUSE = Saga("unpause", Step("unpause", "unpause", lambda s: s.command_timeout), _rests("active"), revert)
+SUSPEND = Saga("suspend", Step("suspend", "suspend", lambda s: s.suspend_timeout), _rests("suspended"), revert)
+RESUME = Saga("resume", Step("resume", "resume", lambda s: s.suspend_timeout), _rests("active"), revert)

@@ -91,6 +91,10 @@ async def test_each_verb_is_a_call_of_the_driver(lab: Lab) -> None:
         ("power-off", PowerState.SHUTDOWN),
         ("power-on", PowerState.RUNNING),
         ("reboot", PowerState.RUNNING),
+        ("pause", PowerState.PAUSED),
+        ("unpause", PowerState.RUNNING),
+        ("suspend", PowerState.SHUTDOWN),
+        ("resume", PowerState.RUNNING),
         ("destroy", None),
     )
     for n, (verb, expected) in enumerate(steps):

@@ -60,6 +60,10 @@ def begun(kind: str) -> tuple[Operation, Instance]:
         ("stop", PowerState.SHUTDOWN, "stopped"),
         ("reboot-soft", PowerState.RUNNING, "active"),
         ("reboot-hard", PowerState.RUNNING, "active"),
+        ("pause", PowerState.PAUSED, "paused"),
+        ("unpause", PowerState.RUNNING, "active"),
+        ("suspend", PowerState.SHUTDOWN, "suspended"),
+        ("resume", PowerState.RUNNING, "active"),
     ],
 )
 def test_success_leaves_the_server_at_rest_as_the_hypervisor_says(kind: str, power_state: int, vm_state: str) -> None:
@@ -95,7 +99,7 @@ def test_a_delete_removes_whatever_happens() -> None:
 # Failure
 
 
-@pytest.mark.parametrize("kind", ["start", "stop", "reboot-soft", "reboot-hard"])
+@pytest.mark.parametrize("kind", sorted(set(SAGAS) - {"boot", "delete"}))
 @pytest.mark.parametrize("failure", [FULL, DOWN])
 def test_a_failed_command_reverts_with_a_fault(kind: str, failure: Failed) -> None:
     op, before = begun(kind)

@@ -31,6 +31,10 @@ ALLOWED_IN = {
     "stop": {"active", "error"},
     "reboot-soft": {"active"},
     "reboot-hard": {"active", "stopped", "paused", "suspended", "error"},
+    "pause": {"active"},
+    "unpause": {"paused"},
+    "suspend": {"active"},
+    "resume": {"suspended"},
 }
 
 ALLOWED_DURING = {
@@ -48,10 +52,23 @@ ALLOWED_DURING = {
         "suspending",
         "resuming",
     },
+    "pause": {None},
+    "unpause": {None},
+    "suspend": {None},
+    "resume": {None},
 }
 
-BEGINS = {"start": "powering-on", "stop": "powering-off", "reboot-soft": "rebooting", "reboot-hard": "rebooting_hard"}
-WORDS = {"start": "start", "stop": "stop", "reboot-soft": "reboot", "reboot-hard": "reboot"}
+BEGINS = {
+    "start": "powering-on",
+    "stop": "powering-off",
+    "reboot-soft": "rebooting",
+    "reboot-hard": "rebooting_hard",
+    "pause": "pausing",
+    "unpause": "unpausing",
+    "suspend": "suspending",
+    "resume": "resuming",
+}
+WORDS = {action: action.partition("-")[0] for action in BEGINS}
 
 
 def test_every_action_is_in_these_tables() -> None:
