@@ -22,7 +22,7 @@ from runtime.health import Health
 from runtime.process import Role, drained, run_until
 from schemas.errors import KilonovaError
 from schemas.settings import AgentSettings, Settings, SimulatedSettings
-from schemas.subjects import token
+from schemas.subjects import AGENT_SERVICE, inbox
 
 log = structlog.get_logger()
 
@@ -38,8 +38,8 @@ def agent_role(settings: Settings) -> Role:
         state = Path(chosen.state_dir)
         with host_lock(state):
             host_id = machine_id(state)
-            bus = await Bus.connect(chosen.bus, f"agent {name}", inbox=f"_INBOX.{token(name)}")
-            service = Service(bus, "agent", "0.1.0", f"drives the hypervisor of {name}")
+            bus = await Bus.connect(chosen.bus, f"agent {name}", inbox=inbox(name))
+            service = Service(bus, AGENT_SERVICE, "0.1.0", f"drives the hypervisor of {name}")
             await service.start()
             agents = [
                 Agent(chosen, host, str(uuid5(NAMESPACE_DNS, f"{host_id}/{host}")), driver, bus, service)

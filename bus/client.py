@@ -2,23 +2,25 @@
 
 import asyncio
 import random
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import nats
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from bus.connection import Connection
 from bus.metrics import REQUESTS
+from bus.users import public_key
 from schemas.codec import dumps, loads
 from schemas.context import REQUEST_ID
-from schemas.errors import BusUnavailable, NobodyListens, from_wire
+from schemas.errors import BusRefused, BusUnavailable, NobodyListens, SubjectForbidden, from_wire
 from schemas.settings import BusSettings
 
 R = TypeVar("R")
@@ -34,45 +36,60 @@ ERROR_CLASS: Final = "Kn-Error"
 
 _HINT_SECONDS: Final = 30.0
 _SETTLE_SECONDS: Final = 2.0
+_FORBIDDEN: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE)
 
 
 class Bus:
     """One connection. Make it with `connect`; end it with `drain`."""
 
-    def __init__(self, client: Client, settings: BusSettings, name: str) -> None:
+    def __init__(self, client: Connection, settings: BusSettings, name: str) -> None:
         self.client = client
         self.name = name
         self._settings = settings
         self._leaving = False
+        self._forbidden: set[str] = set()
+        """subjects, in lower case as nats-py tells of them, that were subscribed to in vain"""
+        self._asking: dict[str, set[asyncio.Future[Msg]]] = {}
+        """requests under way, by subject in lower case"""
+        self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """fails when waiting for NATS is in vain"""
 
     @classmethod
     async def connect(cls, settings: BusSettings, name: str, inbox: str = "_INBOX") -> "Bus":
-        """Waits for a server for as long as it takes; `name` shows in NATS's connection list."""
-        client = Client()
+        """Waits for a server for as long as it takes; `name` shows in NATS's connection list. Raises BusRefused when
+        what is configured cannot work: files that are no certificates or keys, a server that does not accept ours or
+        whose own is not to be trusted. After that, such things are logged and the connection is tried for ever."""
+        client = Connection()
         bus = cls(client, settings, name)
-        options: dict[str, Any] = {}
-        if settings.nkey_seed_file:
-            options["nkeys_seed"] = settings.nkey_seed_file
-        if settings.tls.ca:
-            context = ssl.create_default_context(cafile=settings.tls.ca)
-            if settings.tls.cert:
-                context.load_cert_chain(settings.tls.cert, settings.tls.key)
-            options["tls"] = context
-        await client.connect(
-            settings.url,
-            name=name,
-            inbox_prefix=inbox,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2 + random.random() * 0.3,
-            connect_timeout=3,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            allow_reconnect=True,
-            error_cb=bus._on_error,
-            disconnected_cb=bus._on_disconnect,
-            reconnected_cb=bus._on_reconnect,
-            **options,
+        connecting = asyncio.ensure_future(
+            client.connect(
+                settings.url.split(","),
+                name=name,
+                inbox_prefix=inbox,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.2 + random.random() * 0.3,
+                connect_timeout=3,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                allow_reconnect=True,
+                error_cb=bus._on_error,
+                disconnected_cb=bus._on_disconnect,
+                reconnected_cb=bus._on_reconnect,
+                **_credentials(settings),
+            )
         )
+        try:
+            await asyncio.wait([connecting, bus._refused], return_when=asyncio.FIRST_COMPLETED)
+            if bus._refused.done():
+                bus._refused.result()
+            await connecting
+        except BaseException:
+            bus._leaving = True
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            await client.close()
+            raise
+        bus._refused.cancel()
         return bus
 
     def now(self) -> float:
@@ -84,12 +101,12 @@ class Bus:
         return bool(self.client.is_connected)
 
     async def request(self, subject: str, message: object, answer: type[R], timeout: float) -> R:
-        """Raises NobodyListens at once when no function serves the subject, BusUnavailable after `timeout` seconds,
-        or the error that the function raised."""
+        """Raises NobodyListens at once when no function serves the subject, SubjectForbidden when NATS does not permit
+        it, BusUnavailable after `timeout` seconds, or the error that the function raised."""
         headers = _headers(timeout)
         try:
             with REQUESTS.labels(type(message).__name__).time():
-                reply = await self.client.request(subject, dumps(message), timeout=timeout, headers=headers)
+                reply = await self._ask(subject, dumps(message), timeout, headers)
         except nats.errors.NoRespondersError as error:
             raise NobodyListens(f"no process serves {subject}") from error
         except (nats.errors.TimeoutError, TimeoutError) as error:
@@ -110,19 +127,21 @@ class Bus:
             log.info("hint not sent", subject=subject, reason=repr(error))
 
     async def subscribe(self, subject: str, queue: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        """NATS may learn of it later than others ask: see `settle`."""
+        """NATS may learn of it later than others ask, and forbid it: see `settle`."""
+        self._forbidden.discard(subject.lower())
         return await self.client.subscribe(subject, queue=queue, cb=callback)
 
-    async def settle(self) -> None:
-        """Returns once NATS knows what was subscribed to before, or cannot be asked; then a reconnect tells it.
-
-        NATS reads one connection in order, so that nobody is there to answer is said after it. nats-py's own `flush`
-        overtakes what it should flush.
-        """
+    async def settle(self, *subjects: str) -> None:
+        """Returns once NATS knows what was subscribed to before, or cannot be asked; then a reconnect tells it. Raises
+        SubjectForbidden when it does not permit one of these subjects."""
         if not self.client.is_connected:
             return
         with suppress(nats.errors.Error, TimeoutError, OSError):
-            await self.client.request(self.client.new_inbox(), b"", timeout=_SETTLE_SECONDS)
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self.client.settle()
+        for subject in subjects:
+            if subject.lower() in self._forbidden:
+                raise self._not_permitted("subscribe", subject)
 
     async def drain(self) -> None:
         """Takes no more, finishes what was taken, says good-bye."""
@@ -141,8 +160,43 @@ class Bus:
                 raise
             # Without a server nats-py lets the end of its own reader escape; by then it has closed.
 
+    async def _ask(self, subject: str, payload: bytes, timeout: float, headers: dict[str, str]) -> Msg:
+        """NATS tells of a forbidden subject only beside the connection's answers: who asks on it is found here."""
+        asking = asyncio.ensure_future(self.client.request(subject, payload, timeout=timeout, headers=headers))
+        alike = self._asking.setdefault(subject.lower(), set())
+        alike.add(asking)
+        try:
+            return await asking
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise self._not_permitted("publish", subject) from None
+        finally:
+            alike.discard(asking)
+            if not alike:
+                self._asking.pop(subject.lower(), None)
+
+    def _not_permitted(self, what: str, subject: str) -> SubjectForbidden:
+        return SubjectForbidden(
+            f"NATS at {self._settings.url} does not let {self.name} {what} {subject}: see the user's permissions in "
+            "nats-server's configuration; 'kilonova nats-permissions' prints what an agent needs"
+        )
+
     async def _on_error(self, error: Exception) -> None:
+        forbidden = _FORBIDDEN.search(str(error))
+        if forbidden:
+            what, subject = forbidden.groups()
+            log.error("forbidden by NATS", url=self._settings.url, user=self.name, what=what, subject=subject)
+            if what == "subscription":
+                self._forbidden.add(subject)
+            for asking in self._asking.get(subject, ()) if what == "publish" else ():
+                asking.cancel()
+            return
         log.warning("bus error", url=self._settings.url, reason=repr(error))
+        refusal = _refusal(error)
+        if refusal and not self._refused.done():
+            self._refused.set_exception(BusRefused(f"NATS at {self._settings.url}: {refusal}"))
 
     async def _on_disconnect(self) -> None:
         if not self._leaving:
@@ -150,6 +204,36 @@ class Bus:
 
     async def _on_reconnect(self) -> None:
         log.info("bus found again", url=self._settings.url)
+
+
+def _credentials(settings: BusSettings) -> dict[str, Any]:
+    """As options of nats-py. Raises BusRefused for files that cannot be used."""
+    options: dict[str, Any] = {}
+    if settings.nkey_seed_file:
+        public_key(Path(settings.nkey_seed_file))  # nats-py's own errors name no file
+        options["nkeys_seed"] = settings.nkey_seed_file
+    if settings.tls.ca:
+        try:
+            context = ssl.create_default_context(cafile=settings.tls.ca)
+            if settings.tls.cert:
+                context.load_cert_chain(settings.tls.cert, settings.tls.key)
+        except OSError as error:  # ssl's own errors are OSErrors too
+            raise BusRefused(f"the files of TLS for NATS cannot be used: {settings.tls}: {error}") from error
+        options["tls"] = context
+    return options
+
+
+def _refusal(error: Exception) -> str:
+    """What makes trying again pointless as long as nobody changes certificates or keys; empty: nothing does."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}; see bus.tls.ca"
+    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+        return f"it does not accept our certificate: {error.reason}; see bus.tls.cert"
+    if isinstance(error, nats.errors.SecureConnWantedError):
+        return "it does not require TLS, which bus.tls.ca asks for"
+    if "authorization violation" in str(error).lower():
+        return "it does not know our user; see bus.nkey_seed_file and the users of nats-server's configuration"
+    return ""
 
 
 def _headers(timeout: float) -> dict[str, str]:

@@ -25,6 +25,7 @@ from bus.metrics import HANDLED
 from schemas.codec import dumps, loads
 from schemas.context import REQUEST_ID
 from schemas.errors import BadRequest, KilonovaError, to_wire
+from schemas.subjects import discovery
 
 Q = TypeVar("Q")
 
@@ -71,25 +72,27 @@ class Service:
 
     def __init__(self, bus: Bus, name: str, version: str, description: str) -> None:
         self._bus = bus
-        self._about = {"name": _fit(name), "id": uuid4().hex, "version": version, "metadata": {}}
+        self._about: dict[str, Any] = {"name": _fit(name), "id": uuid4().hex, "version": version, "metadata": {}}
         self._description = description
         self._started = datetime.now(UTC)
         self._endpoints: list[Endpoint[Any]] = []
         self._discovery: list[Subscription] = []
 
     async def start(self) -> None:
-        """Answers discovery from its return on."""
+        """Answers discovery from its return on. Raises SubjectForbidden."""
         name, id_ = self._about["name"], self._about["id"]
+        subjects: list[str] = []
         for verb, answer in (("PING", self._ping), ("INFO", self._info), ("STATS", self._stats)):
-            for subject in (f"$SRV.{verb}", f"$SRV.{verb}.{name}", f"$SRV.{verb}.{name}.{id_}"):
+            for subject in discovery(verb, name, id_):
                 self._discovery.append(await self._bus.subscribe(subject, "", _replying(answer)))
-        await self._bus.settle()
+                subjects.append(subject)
+        await self._bus.settle(*subjects)
 
     async def serve(
         self, name: str, subject: str, takes: type[Q], handler: Handler[Q], queue: str = "q"
     ) -> Endpoint[Q]:
         """Reached from its return on. Calls of one endpoint run side by side. With `queue` "" every process that serves
-        it gets each message."""
+        it gets each message. Raises SubjectForbidden."""
         endpoint = Endpoint(_fit(name), subject, queue, takes, handler)
 
         async def received(message: Msg) -> None:
@@ -99,7 +102,7 @@ class Service:
 
         endpoint.subscription = await self._bus.subscribe(subject, queue, received)
         self._endpoints.append(endpoint)
-        await self._bus.settle()
+        await self._bus.settle(subject)
         return endpoint
 
     async def withdraw(self, endpoint: Endpoint[Any]) -> None:

@@ -30,7 +30,8 @@ async def open_top(settings: Settings, name: str, *, cell_buses: bool) -> AsyncI
     etcd = Etcd(settings.top.store)
     store = Store(etcd, settings.top.prefix)
     bus = await Bus.connect(settings.top.bus, name)
-    cells = Cells(store, key, name, with_bus=cell_buses)
+    chosen = settings.top
+    cells = Cells(store, key, name, with_bus=cell_buses, like_store=chosen.store, like_bus=chosen.bus)
     following = asyncio.create_task(cells.run(), name="cell mappings")
     try:
         await cells.mappings.synced.wait()

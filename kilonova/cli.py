@@ -94,6 +94,27 @@ def story(server: str, config: Config = None) -> None:
     tell_story(load_settings(config), server)
 
 
+@app.command("nats-key")
+def nats_key(seed_file: Annotated[Path, typer.Argument(help="where bus.nkey_seed_file will point")]) -> None:
+    """Make an NKey for a user of NATS, unless the file is there, and print its public half."""
+    from bus.users import make_seed
+
+    typer.echo(make_seed(seed_file))
+
+
+@app.command("nats-permissions")
+def nats_permissions(
+    host: Annotated[str, typer.Argument(help="agent.host, or the machine's host name")],
+    nkey: Annotated[str, typer.Option(help="the public key of the agent's NKey; see nats-key")],
+    cell: Annotated[str, typer.Option(help="agent.cell")] = "cell1",
+) -> None:
+    """Print the user of a host's agent for nats-server's configuration: all that the agent may say and hear."""
+    from bus.users import user_block
+    from schemas.subjects import agent_permissions
+
+    typer.echo(user_block(nkey, agent_permissions(cell, host)))
+
+
 def _mount_site() -> None:
     from control.site.cli import app as site_app
 

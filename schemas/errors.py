@@ -20,6 +20,8 @@
     │   │   └── UnknownOutcome    ... to a write, which may still apply later
     │   ├── StoreFull 503         etcd raised NOSPACE
     │   ├── BusUnavailable 503    NATS did not answer in time
+    │   │   ├── BusRefused        ... since it and we do not accept each other's credentials
+    │   │   └── SubjectForbidden  ... since our user of NATS may not use the subject
     │   └── NobodyListens 503     no process serves the subject right now
     ├── UnreadableRecord          stored or received bytes are not the record that was expected
     ├── CompareFailed             a guarded transaction lost: decide again on fresh state
@@ -141,6 +143,14 @@ class StoreFull(Unavailable):
 
 
 class BusUnavailable(Unavailable):
+    pass
+
+
+class BusRefused(BusUnavailable):
+    pass
+
+
+class SubjectForbidden(BusUnavailable):
     pass
 
 

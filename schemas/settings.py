@@ -8,11 +8,19 @@ from attrs import field, frozen
 
 @frozen
 class TlsFiles:
-    """Paths of PEM files; empty means plain TCP."""
+    """Paths of PEM files; all empty means plain TCP."""
 
     ca: str = ""
+    """who signed the server's certificate; with it TLS is spoken, and nothing else"""
     cert: str = ""
+    """ours, for a server that wants one; with its key"""
     key: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.cert) != bool(self.key):
+            raise ValueError("tls.cert and tls.key belong together: give both or none")
+        if self.cert and not self.ca:
+            raise ValueError("tls.cert without tls.ca: name the file of the authority that signed the server's")
 
 
 @frozen
@@ -30,7 +38,9 @@ class StoreSettings:
 @frozen
 class BusSettings:
     url: str = "nats://127.0.0.1:4222"
+    """several servers of one cluster with commas between them"""
     nkey_seed_file: str = ""
+    """`kilonova nats-key` makes one; empty: no credentials"""
     tls: TlsFiles = TlsFiles()
 
 

@@ -3,8 +3,13 @@
 from string import ascii_letters, digits
 from typing import Final
 
+from attrs import frozen
+
 SCHEDULER_SELECT: Final = "kn.scheduler.select"
 """queue group: choose and claim hosts for a batch of operations"""
+
+AGENT_SERVICE: Final = "agent"
+"""the name under which every agent's functions are discovered"""
 
 _PLAIN: Final = frozenset(ascii_letters + digits + "-_")
 
@@ -42,3 +47,29 @@ def call(cell: str) -> str:
 def cell_call(cell: str) -> str:
     """super conductor -> conductor of the cell"""
     return f"kn.{token(cell)}.conductor.call"
+
+
+def discovery(verb: str, service: str, instance: str) -> tuple[str, str, str]:
+    """Where NATS's services protocol asks: everybody, all of one service, one process of it."""
+    return f"$SRV.{verb}", f"$SRV.{verb}.{service}", f"$SRV.{verb}.{service}.{instance}"
+
+
+def inbox(host: str) -> str:
+    """Prefix of the subjects on which an agent gets answers: nobody else may hear them."""
+    return f"_INBOX.{token(host)}"
+
+
+@frozen
+class Permissions:
+    """What a user of NATS may do. A request that it received it may always answer."""
+
+    subscribe: tuple[str, ...]
+    publish: tuple[str, ...]
+
+
+def agent_permissions(cell: str, host: str) -> Permissions:
+    """All that an agent needs, and nothing that is another's."""
+    return Permissions(
+        subscribe=(host_verb(cell, host, ">"), f"{inbox(host)}.>", *discovery("*", AGENT_SERVICE, "*")),
+        publish=(report(cell, "*", host),),
+    )

@@ -146,18 +146,27 @@ class EtcdServer(Program):
 
 
 class NatsServer(Program):
-    """JetStream stores below `data`."""
+    """JetStream stores below `data`; `more` is appended to its configuration."""
 
-    def __init__(self, data: Path, port: int = 0) -> None:
+    def __init__(self, data: Path, port: int = 0, more: str = "") -> None:
         self.port = port or free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
-        config = data / "nats.conf"
+        self._config = data / "nats.conf"
+        self._data = data
         data.mkdir(parents=True, exist_ok=True)
-        config.write_text(
+        self.configure(more)
+        super().__init__([str(Path(sys.executable).parent / "nats-server"), "--config", str(self._config)])
+
+    def configure(self, more: str) -> None:
+        """For its next start, or `reload`."""
+        self._config.write_text(
             f'listen: "127.0.0.1:{self.port}"\nmax_payload: 8MB\n'
-            f'jetstream {{ store_dir: "{data / "jetstream"}", sync_interval: always }}\n'
+            f'jetstream {{ store_dir: "{self._data / "jetstream"}", sync_interval: always }}\n{more}\n'
         )
-        super().__init__([str(Path(sys.executable).parent / "nats-server"), "--config", str(config)])
+
+    def reload(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGHUP)
 
 
 @contextmanager

@@ -45,7 +45,10 @@ class Cells:
         with_bus: bool,
         open_etcd: Callable[[StoreSettings], Backend] = Etcd,
         connect: Callable[[BusSettings, str], Awaitable[Bus]] = Bus.connect,
+        like_store: StoreSettings = StoreSettings(),
+        like_bus: BusSettings = BusSettings(),
     ) -> None:
+        """What a mapping does not say, such as TLS, is as in `like_store` and `like_bus`."""
         self.mappings = Cache(store, Global.CELLS.under(), self._changed)
         self.on_join: list[Callable[[CellAccess], None]] = []
         self.on_leave: list[Callable[[str], None]] = []
@@ -54,6 +57,8 @@ class Cells:
         self._with_bus = with_bus
         self._open_etcd = open_etcd
         self._connect = connect
+        self._like_store = evolve(like_store, user="", password="")
+        self._like_bus = like_bus
         self._cells: dict[str, CellAccess] = {}
         self._etcds: dict[StoreSettings, Backend] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -115,7 +120,7 @@ class Cells:
             join(cell)
 
     async def _reach(self, cell: CellAccess, address: BusAddress) -> None:
-        settings = BusSettings(url=address.url, **self._secret(address.secret))
+        settings = evolve(self._like_bus, url=address.url, **self._secret(address.secret))
         while cell.bus is None:
             try:
                 cell.bus = await self._connect(settings, f"{self._name} in {cell.mapping.name}")
@@ -137,7 +142,8 @@ class Cells:
         return self._etcds[shared]
 
     def _store_settings(self, address: StoreAddress) -> StoreSettings:
-        return StoreSettings(endpoints=address.endpoints, prefix=address.prefix, **self._secret(address.secret))
+        secret = self._secret(address.secret)
+        return evolve(self._like_store, endpoints=address.endpoints, prefix=address.prefix, **secret)
 
     def _secret(self, sealed: str | None) -> dict[str, Any]:
         return orjson.loads(self._key.decrypt(sealed)) if sealed else {}

@@ -24,7 +24,8 @@ def tell_story(settings: Settings, server: str) -> None:
 async def _story(settings: Settings, server: str) -> list[str]:
     etcd = Etcd(settings.top.store)
     store = Store(etcd, settings.top.prefix)
-    cells = Cells(store, SiteKey.load(settings.top.site_key_file), "story", with_bus=False)
+    key = SiteKey.load(settings.top.site_key_file)
+    cells = Cells(store, key, "story", with_bus=False, like_store=settings.top.store)
     following = asyncio.create_task(cells.run())
     try:
         await cells.mappings.synced.wait()

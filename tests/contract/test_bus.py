@@ -12,11 +12,12 @@ from uuid import uuid4
 import orjson
 import pytest
 from attrs import frozen
+from echoes import Answer, Question, echo
 from substrate import NatsServer, eventually, free_port
 
 from bus.client import DEADLINE, Bus
 from bus.service import Endpoint, Service
-from schemas.codec import dumps, record
+from schemas.codec import dumps
 from schemas.context import REQUEST_ID
 from schemas.errors import (
     BY_NAME,
@@ -29,18 +30,6 @@ from schemas.errors import (
     QuotaExceeded,
 )
 from schemas.settings import BusSettings
-
-
-@record(1)
-@frozen
-class Question:
-    text: str
-
-
-@record(1)
-@frozen
-class Answer:
-    text: str
 
 
 @frozen(eq=False)
@@ -76,10 +65,6 @@ async def _pair(url: str) -> AsyncIterator[Pair]:
         await service.stop()
         await asker.drain()
         await server.drain()
-
-
-async def echo(question: Question, _: str) -> Answer:
-    return Answer(question.text)
 
 
 # Requests

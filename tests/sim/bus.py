@@ -135,7 +135,7 @@ class SimBus:
         self._broker.subscriptions[subscription] = None
         return subscription
 
-    async def settle(self) -> None:
+    async def settle(self, *subjects: str) -> None:
         return None
 
     async def publish(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
