@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -42,7 +43,8 @@ POLL_SECONDS = 0.02
 VIEW_SECONDS = 0.1
 """between two readings of everything"""
 
-FAST = {
+FAST: dict[str, dict[str, object]] = {
+    "api": {"request_timeout": 10.0},
     "conductor": {"lease_ttl": 2, "host_lease_ttl": 15, "rescan_seconds": 0.5},
     "process": {"drain_seconds": 2.0},
 }
@@ -83,7 +85,7 @@ class ChaosSite:
         for role in ROLES:
             (layout.root / "points" / role).mkdir(parents=True, exist_ok=True)
         layout.nats_config.write_text(nats_config(options.ports.nats, layout.nats_data))
-        layout.control_config.write_text(to_toml({**control_config(options, layout), **FAST}))
+        layout.control_config.write_text(to_toml(_faster(control_config(options, layout))))
         agent = agent_config(options, layout)
         layout.agent_config.write_text(to_toml({"agent": {**agent["agent"], **FAST_AGENT}}))  # type: ignore[dict-item]
         etcd = find_etcd(cache_dir(), print).program
@@ -311,6 +313,10 @@ class Visit:
             if time.monotonic() > end:
                 raise NotInTime(f"left over after {REST_SECONDS:g} s:\n  " + "\n  ".join(left[:40]))
             await asyncio.sleep(VIEW_SECONDS)
+
+
+def _faster(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: {**config.get(name, {}), **FAST.get(name, {})} for name in config | FAST}
 
 
 def nothing_but(view: SiteView) -> list[str]:

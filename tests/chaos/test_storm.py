@@ -17,7 +17,7 @@ COUNT = 50
 AT_ONCE = 10
 STRIKE_AFTER = 20
 """answers, of boots and deletes together"""
-PAUSE_SECONDS = 8.0
+PAUSE_SECONDS = 20.0
 SETTLE_SECONDS = 90.0
 
 pytestmark = pytest.mark.storm
