@@ -6,9 +6,10 @@ from typing import Any, TypeVar, overload
 from aetcd import rpc
 
 from kv.backend import Backend
-from kv.groups import group_commit_of
+from kv.groups import groups_of
 from kv.keys import Key, Span
 from kv.metrics import TRANSACTIONS, WRITES
+from kv.reads import MAX_KEYS
 from kv.txn import Stored, Txn
 from schemas.codec import loads
 from schemas.errors import CompareFailed, UnknownOutcome, UnreadableRecord
@@ -18,9 +19,6 @@ B = TypeVar("B")
 C = TypeVar("C")
 R = TypeVar("R")
 
-MAX_OPERATIONS = 128
-"""etcd's default limit of operations in a transaction"""
-
 
 class Store:
     """Shares its Etcd with other stores; closing that is its maker's job."""
@@ -28,12 +26,12 @@ class Store:
     def __init__(self, etcd: Backend, prefix: str) -> None:
         self.etcd = etcd
         self.prefix = prefix
-        self._groups = group_commit_of(etcd)
+        self._commits, self._reads = groups_of(etcd)
 
     async def get(self, key: Key[R]) -> Stored[R] | None:
         """Linearizable."""
-        answer = await self.etcd.range(rpc.RangeRequest(key=self._full(key.path)))
-        return self.stored(key.cls, answer.kvs[0]) if answer.kvs else None
+        (kv,) = await self._reads.read(self.etcd, [self._full(key.path)])
+        return self.stored(key.cls, kv) if kv else None
 
     @overload
     async def read(self, a: Key[A], /) -> tuple[Stored[A] | None]: ...
@@ -54,13 +52,10 @@ class Store:
     async def read_all(self, keys: Sequence[Key[R]]) -> list[Stored[R] | None]:
         """As `read`, for any number; each 128 keys are of one revision."""
         found: list[Stored[R] | None] = []
-        for i in range(0, len(keys), MAX_OPERATIONS):
-            part = keys[i : i + MAX_OPERATIONS]
-            ops = [rpc.RequestOp(request_range=rpc.RangeRequest(key=self._full(k.path))) for k in part]
-            answer = await self.etcd.txn(rpc.TxnRequest(success=ops), writes=False)
-            for key, response in zip(part, answer.responses, strict=True):
-                kvs = response.response_range.kvs
-                found.append(self.stored(key.cls, kvs[0]) if kvs else None)
+        for i in range(0, len(keys), MAX_KEYS):
+            part = keys[i : i + MAX_KEYS]
+            kvs = await self._reads.read(self.etcd, [self._full(key.path) for key in part])
+            found += [self.stored(key.cls, kv) if kv else None for key, kv in zip(part, kvs, strict=True)]
         return found
 
     async def range(self, span: Span[R]) -> list[Stored[R]]:
@@ -120,7 +115,7 @@ class Store:
             for w in txn.writes.values()
         ]
         try:
-            succeeded, revision = await self._groups.commit(compares, ops)
+            succeeded, revision = await self._commits.commit(self.etcd, compares, ops)
         except UnknownOutcome:
             TRANSACTIONS.labels(txn.purpose, "unknown").inc()
             raise

@@ -5,8 +5,9 @@ from typing import Final, Generic, TypeVar
 
 from attrs import evolve, frozen
 
+from kv.groups import MAX_OPERATIONS
 from kv.keys import Family, Global
-from kv.store import MAX_OPERATIONS, Store
+from kv.store import Store
 from kv.txn import Stored, Txn
 from schemas.errors import CompareFailed, Conflict, NotFound
 from schemas.identity import DOMAIN, Assignment, NameIndex, Project, Role, User
