@@ -19,7 +19,7 @@ from bus.connection import Connection
 from bus.metrics import REQUESTS
 from bus.users import public_key
 from schemas.codec import dumps, loads
-from schemas.context import REQUEST_ID
+from schemas.context import REQUEST_ID, TRACEPARENT
 from schemas.errors import BusRefused, BusUnavailable, NobodyListens, SubjectForbidden, from_wire
 from schemas.settings import BusSettings
 
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 DEADLINE: Final = "Kn-Deadline"
 """Unix seconds after which nobody waits for the answer. A message that NATS delivers late is dropped by it."""
 REQUEST: Final = "Kn-Request-Id"
+TRACE: Final = "traceparent"
+"""as W3C names it"""
 ERROR: Final = "Nats-Service-Error"
 ERROR_CODE: Final = "Nats-Service-Error-Code"
 ERROR_CLASS: Final = "Kn-Error"
@@ -240,4 +242,6 @@ def _headers(timeout: float) -> dict[str, str]:
     headers = {DEADLINE: f"{time.time() + timeout:.3f}"}
     if request := REQUEST_ID.get():
         headers[REQUEST] = request
+    if trace := TRACEPARENT.get():
+        headers[TRACE] = trace
     return headers

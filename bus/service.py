@@ -20,10 +20,10 @@ from attrs import define, field
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from bus.client import DEADLINE, ERROR, ERROR_CLASS, ERROR_CODE, REQUEST, Bus
+from bus.client import DEADLINE, ERROR, ERROR_CLASS, ERROR_CODE, REQUEST, TRACE, Bus
 from bus.metrics import HANDLED
 from schemas.codec import dumps, loads
-from schemas.context import REQUEST_ID
+from schemas.context import REQUEST_ID, TRACEPARENT, valid_traceparent
 from schemas.errors import BadRequest, KilonovaError, to_wire
 from schemas.subjects import discovery
 
@@ -125,6 +125,7 @@ class Service:
     async def _handle(self, endpoint: Endpoint[Any], message: Msg) -> None:
         headers = message.headers or {}
         REQUEST_ID.set(headers.get(REQUEST, ""))
+        TRACEPARENT.set(valid_traceparent(headers.get(TRACE, "")))
         began = time.perf_counter_ns()
         try:
             if _deadline(headers) < self._bus.now():
