@@ -7,7 +7,17 @@ from attrs import frozen
 
 from schemas.flavor import Flavor, KeyPair
 from schemas.host import Alive, CellMapping, Host, HostMapping, Service
-from schemas.identity import Assignment, NameIndex, Project, Region, RevokedToken, Role, SigningKey, User
+from schemas.identity import (
+    AppCredential,
+    Assignment,
+    NameIndex,
+    Project,
+    Region,
+    RevokedToken,
+    Role,
+    SigningKey,
+    User,
+)
 from schemas.image import Blob, Image, Waste
 from schemas.operation import Action, Deleted, Operation, Outbox
 from schemas.placement import Allocation, Children, Erasures, Provider, ResourceClass, Trait, Usages
@@ -108,6 +118,8 @@ class Global:
     ROLES = Family("roles/{id}", Role)
     ROLE_NAMES = Family("role-names/{name}", NameIndex)
     ASSIGNMENTS = Family("assignments/{user}/{project}", Assignment)
+    APP_CREDENTIALS = Family("app-credentials/{id}", AppCredential)
+    APP_CREDENTIAL_NAMES = Family("app-credential-names/{user}/{name}", NameIndex)
     REGIONS = Family("regions/{id}", Region)
     REVOKED_TOKENS = Family("revoked-tokens/{audit}", RevokedToken)
     IMAGES = Family("images/{id}", Image)
