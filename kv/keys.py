@@ -125,6 +125,7 @@ class Global:
     IMAGES = Family("images/{id}", Image)
     BLOBS = Family("blobs/{digest}", Blob)
     WASTE = Family("waste/{object}", Waste)
+    SERVICES = Family("services/{binary}/{pod}", Service)
 
 
 class Cell:

@@ -11,7 +11,7 @@ from kv.keys import Key, Span
 from kv.metrics import TRANSACTIONS, WRITES
 from kv.reads import MAX_KEYS
 from kv.txn import Stored, Txn
-from schemas.codec import loads
+from schemas.codec import RELEASE, for_release, loads
 from schemas.errors import CompareFailed, UnknownOutcome, UnreadableRecord
 
 A = TypeVar("A")
@@ -26,6 +26,8 @@ class Store:
     def __init__(self, etcd: Backend, prefix: str) -> None:
         self.etcd = etcd
         self.prefix = prefix
+        self.release = RELEASE
+        """of the oldest process that reads what is written here"""
         self._commits, self._reads = groups_of(etcd)
 
     async def get(self, key: Key[R]) -> Stored[R] | None:
@@ -111,7 +113,11 @@ class Store:
         ops = [
             rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=self._full(w.path)))
             if w.data is None
-            else rpc.RequestOp(request_put=rpc.PutRequest(key=self._full(w.path), value=w.data, lease=w.lease))
+            else rpc.RequestOp(
+                request_put=rpc.PutRequest(
+                    key=self._full(w.path), value=for_release(w.data, self.release), lease=w.lease
+                )
+            )
             for w in txn.writes.values()
         ]
         try:

@@ -73,6 +73,10 @@ class Cells:
         """All but cell0."""
         return [name for name in self._cells if name != CELL0]
 
+    def all(self) -> list[CellAccess]:
+        """cell0 too."""
+        return list(self._cells.values())
+
     def enabled(self) -> frozenset[str]:
         return frozenset(n for n, c in self._cells.items() if n != CELL0 and not c.mapping.disabled)
 

@@ -37,6 +37,9 @@ ROLES = ("scheduler", "super-conductor", "conductor", "api", "agent")
 TWIN = "-2"
 HOSTS = 4
 START_SECONDS = 40.0
+CLIENT_SECONDS = 60.0
+"""Longer than any pause and than the API's own deadline: who turned away from a paused API would find what he asked for
+made behind his back."""
 REST_SECONDS = 30.0
 """within which a site with everything running again has to come to rest"""
 POLL_SECONDS = 0.02
@@ -217,7 +220,7 @@ class ChaosSite:
         seed = self.seed
         endpoints = self.options.endpoints
         etcd = etcd_at(self.options.ports.etcd)
-        async with httpx.AsyncClient(timeout=20.0, trust_env=False, verify=False) as http:
+        async with httpx.AsyncClient(timeout=CLIENT_SECONDS, trust_env=False, verify=False) as http:
             client = SiteClient(http, endpoints["compute"], endpoints["image"], seed.project, seed.headers)
             try:
                 yield Visit(self, seed, client, etcd)

@@ -54,6 +54,7 @@ async def test_paused_in_the_middle(site: ChaosSite, role: str) -> None:
 
 async def storm(site: ChaosSite, strike: Callable[[], Awaitable[None]]) -> None:
     async with site.visit() as visit:
+        await visit.emptied()  # of what a storm before this one may have left
         before = Answers()
         await boot_all(visit, before, [f"old-{n}" for n in range(COUNT)])
         old = set(before.boots.values())

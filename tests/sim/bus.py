@@ -144,7 +144,9 @@ class SimBus:
     async def hint(self, subject: str, message: object) -> None:
         await self.publish(subject, dumps(message), self._headers(30.0))
 
-    async def request(self, subject: str, message: object, answer: type[R], timeout: float) -> R:
+    async def request(
+        self, subject: str, message: object, answer: type[R], timeout: float, release: int | None = None
+    ) -> R:
         inbox = self._broker.inbox()
         answered: asyncio.Future[SimMessage] = asyncio.get_running_loop().create_future()
 
