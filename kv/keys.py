@@ -99,6 +99,8 @@ class Global:
     KEYPAIRS = Family("keypairs/{user}/{name}", KeyPair)
     QUOTA_LIMITS = Family("quotas/limits/{project}", QuotaLimits)
     QUOTA_USAGE = Family("quotas/usage/{project}", QuotaUsage)
+    PLACEMENT = Span("placement/", _end("placement/"), object)
+    """all of it, that one watch may tell of each transaction as a whole"""
     PROVIDERS = Family("placement/providers/{uuid}", Provider)
     USAGES = Family("placement/usages/{uuid}", Usages)
     PROVIDER_NAMES = Family("placement/names/{name}", NameIndex)

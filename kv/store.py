@@ -103,6 +103,11 @@ class Store:
         request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), count_only=True)
         return int((await self.etcd.range(request)).count)
 
+    async def revision(self) -> int:
+        """The store's revision at some moment after the call: linearizable."""
+        answer = await self.etcd.range(rpc.RangeRequest(key=self._full("revision"), keys_only=True))
+        return int(answer.header.revision)
+
     async def commit(self, txn: Txn) -> int:
         """The revision of the writes. Raises CompareFailed when the world moved on, UnknownOutcome when it may or
         may not have been applied or may still be."""
