@@ -7,21 +7,11 @@ from attrs import frozen
 
 from schemas.flavor import Flavor, KeyPair
 from schemas.host import Alive, CellMapping, Host, HostMapping, Service
-from schemas.identity import (
-    AppCredential,
-    Assignment,
-    NameIndex,
-    Project,
-    Region,
-    RevokedToken,
-    Role,
-    SigningKey,
-    User,
-)
+from schemas.identity import Assignment, NameIndex, Project, Region, RevokedToken, Role, SigningKey, User
 from schemas.image import Blob, Image, Waste
 from schemas.operation import Action, Deleted, Operation, Outbox
 from schemas.placement import Allocation, Children, Erasures, Provider, ResourceClass, Trait, Usages
-from schemas.quota import QuotaLimits, QuotaUsage
+from schemas.quota import QuotaLimits, QuotaUsage, Tally
 from schemas.server import BuildRequest, HostedServer, Instance, InstanceMapping, RequestSpec, ServerIndex, UserData
 
 R = TypeVar("R")
@@ -97,10 +87,9 @@ class Global:
     FLAVORS = Family("flavors/{id}", Flavor)
     FLAVOR_NAMES = Family("flavor-names/{name}", NameIndex)
     KEYPAIRS = Family("keypairs/{user}/{name}", KeyPair)
+    KEYPAIR_TALLIES = Family("keypair-tallies/{user}", Tally)
     QUOTA_LIMITS = Family("quotas/limits/{project}", QuotaLimits)
     QUOTA_USAGE = Family("quotas/usage/{project}", QuotaUsage)
-    PLACEMENT = Span("placement/", _end("placement/"), object)
-    """all of it, that one watch may tell of each transaction as a whole"""
     PROVIDERS = Family("placement/providers/{uuid}", Provider)
     USAGES = Family("placement/usages/{uuid}", Usages)
     PROVIDER_NAMES = Family("placement/names/{name}", NameIndex)
@@ -120,14 +109,11 @@ class Global:
     ROLES = Family("roles/{id}", Role)
     ROLE_NAMES = Family("role-names/{name}", NameIndex)
     ASSIGNMENTS = Family("assignments/{user}/{project}", Assignment)
-    APP_CREDENTIALS = Family("app-credentials/{id}", AppCredential)
-    APP_CREDENTIAL_NAMES = Family("app-credential-names/{user}/{name}", NameIndex)
     REGIONS = Family("regions/{id}", Region)
     REVOKED_TOKENS = Family("revoked-tokens/{audit}", RevokedToken)
     IMAGES = Family("images/{id}", Image)
     BLOBS = Family("blobs/{digest}", Blob)
     WASTE = Family("waste/{object}", Waste)
-    SERVICES = Family("services/{binary}/{pod}", Service)
 
 
 class Cell:

@@ -1,5 +1,6 @@
 """What a driver is asked to run and what it says of it: guests, their disks, nets and the host's facts."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -171,3 +172,5 @@ class HostFacts:
     """arch, model, vendor, features, topology: as Nova's libvirt driver reports them"""
     traits: frozenset[str] = frozenset()
     architectures: tuple[str, ...] = ("x86_64",)
+    booted: datetime | None = None
+    """when the machine was started"""

@@ -22,8 +22,7 @@ class Host:
 @record(1)
 @frozen
 class Service:
-    """A process as it registered. A new `session` begins with each start; an agent's `host_id` is its machine's. The
-    `version` is the release of the records and messages that it knows."""
+    """An agent's registration. A new `session` begins with each start of the agent; `host_id` is the machine's."""
 
     host: str
     binary: str

@@ -24,6 +24,15 @@ class QuotaLimits:
 
 @record(1)
 @frozen
+class Tally:
+    """How many of a thing somebody has: compared and rewritten by who makes or deletes one, so that no race passes a
+    limit."""
+
+    count: int = 0
+
+
+@record(1)
+@frozen
 class QuotaUsage:
     """Charged in the transaction that makes a server, refunded in the one that ends it."""
 

@@ -36,6 +36,9 @@ class ImageRef:
     size: int = 0
     disk_format: str = "qcow2"
     properties: dict[str, str] = field(factory=dict)
+    container_format: str = "bare"
+    min_disk_gb: int = 0
+    min_ram_mb: int = 0
 
 
 @frozen

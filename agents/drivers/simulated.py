@@ -6,6 +6,7 @@ real one outlives its agent: pass the same object, or one made over the same sta
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Final, Literal
@@ -206,6 +207,7 @@ class SimulatedDriver(Driver):
             host_ip=self._host_ip,
             cpu_info=_cpu_info(self._capacity.vcpus),
             traits=_TRAITS,
+            booted=_BOOTED,
         )
 
     async def guests(self) -> Sequence[GuestState]:
@@ -410,6 +412,7 @@ def _cpu_info(vcpus: int) -> dict[str, object]:
     }
 
 
+_BOOTED = datetime(2026, 1, 1, tzinfo=UTC)
 _TRAITS = frozenset(
     {
         "COMPUTE_NODE",

@@ -10,7 +10,7 @@ from control.servers.commits import commit_settled, retried
 from control.top import Top
 from kv.keys import Cell, Global
 from kv.txn import Txn
-from schemas.errors import NotFound, StoreUnavailable
+from schemas.errors import Conflict, NotFound, StoreUnavailable, Unavailable
 from schemas.host import Host, HostMapping, Service
 
 log = structlog.get_logger()
@@ -94,6 +94,36 @@ async def set_host(
 
     mapping = await retried(once)
     return next((v for v in await list_hosts(top) if v.mapping.host == host), HostView(mapping))
+
+
+async def remove_host(top: Top, view: HostView) -> None:
+    """Forgets a host: mapping and provider at the top, service and inventory in its cell. Raises Conflict while
+    anything is claimed on it or a server is there, Unavailable when its cell does not answer."""
+    name, ident = view.mapping.host, view.mapping.uuid
+    if view.cell_down:
+        raise Unavailable(f"The cell of host {name} does not answer now; try again later")
+    cell = top.cells.store(view.mapping.cell)
+
+    async def once() -> None:
+        mapping, usages = await top.store.read(Global.HOSTS(name), Global.USAGES(ident))
+        if mapping is None:
+            raise NotFound(f"Compute host {name} could not be found.")
+        if (usages and any(usages.value.used.values())) or await cell.count(Cell.BY_HOST.under(name, "")):
+            raise Conflict(
+                "Unable to delete compute service that is hosting instances. Migrate or delete the instances first."
+            )
+        txn = Txn("remove host").remove(mapping).delete(Global.PROVIDERS(ident))
+        if usages:  # every claim rewrites them
+            txn.remove(usages)
+
+        async def applied() -> bool:
+            return await top.store.get(Global.HOSTS(name)) is None
+
+        await commit_settled(top.store, txn, mapping, applied)
+
+    await retried(once)
+    gone = Txn("remove host").delete(Cell.SERVICES(BINARY, name)).delete(Cell.HOSTS(name)).delete(Cell.ALIVE(name))
+    await cell.commit(gone)
 
 
 async def _cell(top: Top, name: str) -> _CellHosts | None:

@@ -9,7 +9,7 @@ from attrs import frozen
 from schemas.errors import BadRequest, NotAcceptable
 
 MIN: Final = 1
-MAX: Final = 85
+MAX: Final = 100
 
 HEADER: Final = "openstack-api-version"
 OLD_HEADER: Final = "x-openstack-nova-api-version"

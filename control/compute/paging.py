@@ -41,9 +41,14 @@ def page_of(call: Call, items: Sequence[T], ident: Callable[[T], str]) -> list[T
 def with_next(call: Call, collection: str, shown: list[Any], last: str | None, links: str = "") -> dict[str, Any]:
     """The body of a list. As in Nova, a full page has a link to the next one, be there something or not."""
     body: dict[str, Any] = {collection: shown}
+    following = next_link(call, len(shown), last)
+    return {**body, links or f"{collection}_links": following} if following else body
+
+
+def next_link(call: Call, count: int, last: str | None) -> list[dict[str, str]] | None:
+    """The link that goes on after a page of `count`; None when it is not full. `last` identifies its last item."""
     limit = limit_of(call)
-    if last is not None and limit and len(shown) == limit:
-        params = sorted((k, v) for k, values in call.query.items() for v in values if k != "marker")
-        href = f"{call.urls.own(call.path)}?{urlencode([*params, ('marker', last)])}"
-        body[links or f"{collection}_links"] = [{"rel": "next", "href": href}]
-    return body
+    if last is None or not limit or count != limit:
+        return None
+    params = sorted((k, v) for k, values in call.query.items() for v in values if k != "marker")
+    return [{"rel": "next", "href": f"{call.urls.own(call.path)}?{urlencode([*params, ('marker', last)])}"}]

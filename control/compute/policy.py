@@ -55,6 +55,7 @@ FURTHER: Final[dict[str, Role]] = {
     "os-lock-server:unlock:unlock_override": "admin",
     "limits:other_project": "admin",
     "compute:servers:create:requested_destination": "admin",
+    "compute:server:topology:host:index": "admin",
 }
 """Rules that an operation checks besides its own."""
 

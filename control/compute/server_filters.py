@@ -84,6 +84,7 @@ def filters_of(query: Query, version: int, *, everything: bool, admin: bool) -> 
     allowed |= {"changes-before"} if version >= 66 else set()
     allowed |= {"locked"} if version >= 73 else set()
     allowed |= MORE_FOR_EVERYBODY if version >= 83 else set()
+    allowed |= {"hostname"} if version >= 90 else set()
     asked = {k: v for k, v in query.items() if (everything or k in allowed) and v}
     all_tenants = _all_tenants(asked.get("all_tenants"))
     if not all_tenants:

@@ -19,10 +19,10 @@ REFUSED: Final = "The request you have made requires authentication."
 
 @frozen
 class Claims:
-    """`scope` is a project's id, `DOMAIN`, `SYSTEM`, or None when the token is unscoped."""
+    """`project` is None when the token is unscoped, the domain's id when it is scoped to that."""
 
     user: str
-    scope: str | None
+    project: str | None
     methods: tuple[str, ...]
     issued: datetime
     expires: datetime
@@ -30,8 +30,6 @@ class Claims:
     """the user's when it was issued"""
     audit: tuple[str, ...]
     """its own audit id and, when it was got with another token, that one's"""
-    app: str | None = None
-    """the application credential that it was got with, by id"""
 
 
 def fernet(secret: bytes) -> Fernet:
@@ -43,13 +41,12 @@ def seal(claims: Claims, key: Fernet) -> str:
     parts = [
         FORMAT,
         claims.user,
-        claims.scope,
+        claims.project,
         claims.methods,
         to_us(claims.issued),
         to_us(claims.expires),
         claims.epoch,
         claims.audit,
-        claims.app,
     ]
     return key.encrypt(orjson.dumps(parts)).decode().rstrip("=")
 
@@ -69,8 +66,8 @@ def _claims(payload: bytes) -> Claims | None:
     parts = orjson.loads(payload)
     if parts[0] != FORMAT:
         return None
-    _, user, scope, methods, issued, expires, epoch, audit, app = parts
-    return Claims(user, scope, tuple(methods), _moment(issued), _moment(expires), epoch, tuple(audit), app)
+    _, user, project, methods, issued, expires, epoch, audit = parts
+    return Claims(user, project, tuple(methods), _moment(issued), _moment(expires), epoch, tuple(audit))
 
 
 def _moment(us: int) -> datetime:

@@ -1,11 +1,12 @@
 """Records as Keystone's JSON."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 from control.identity.catalog import INTERFACES, SERVICES, Service, endpoint_id
 from control.identity.tokens import Standing
-from schemas.identity import DOMAIN, DOMAIN_NAME, SYSTEM, AppCredential, Project, Role, User
+from schemas.identity import DOMAIN, DOMAIN_NAME, Project, Role, User
 
 DOMAIN_REF: Final = {"id": DOMAIN, "name": DOMAIN_NAME}
 
@@ -23,16 +24,11 @@ def token_view(standing: Standing, catalog: list[dict[str, Any]] | None) -> dict
         "expires_at": instant(claims.expires),
         "issued_at": instant(claims.issued),
     }
-    if standing.app:
-        app = standing.app
-        view["application_credential"] = {"id": app.id, "name": app.name, "restricted": not app.unrestricted}
-    if claims.scope is None:
+    if claims.project is None:
         return {"token": view}
     if standing.project:
         view["project"] = {"domain": DOMAIN_REF, "id": standing.project.id, "name": standing.project.name}
         view["is_domain"] = False
-    elif standing.is_system:
-        view["system"] = {"all": True}
     else:
         view["domain"] = DOMAIN_REF
     view["roles"] = [{"id": role.id, "name": role.name} for role in standing.roles]
@@ -43,7 +39,6 @@ def token_view(standing: Standing, catalog: list[dict[str, Any]] | None) -> dict
 
 def user_view(user: User, base: str) -> dict[str, Any]:
     view: dict[str, Any] = {
-        **user.extra,
         "id": user.id,
         "name": user.name,
         "domain_id": DOMAIN,
@@ -52,6 +47,10 @@ def user_view(user: User, base: str) -> dict[str, Any]:
         "options": {},
         "links": {"self": f"{base}/users/{user.id}"},
     }
+    if user.email is not None:
+        view["email"] = user.email
+    if user.description:
+        view["description"] = user.description
     if user.default_project is not None:
         view["default_project_id"] = user.default_project
     return view
@@ -59,13 +58,12 @@ def user_view(user: User, base: str) -> dict[str, Any]:
 
 def project_view(project: Project, base: str) -> dict[str, Any]:
     return {
-        **project.extra,
         "id": project.id,
         "name": project.name,
         "domain_id": DOMAIN,
         "description": project.description,
         "enabled": project.enabled,
-        "parent_id": project.parent,
+        "parent_id": DOMAIN,
         "is_domain": False,
         "tags": list(project.tags),
         "options": {},
@@ -75,7 +73,6 @@ def project_view(project: Project, base: str) -> dict[str, Any]:
 
 def role_view(role: Role, base: str) -> dict[str, Any]:
     return {
-        **role.extra,
         "id": role.id,
         "name": role.name,
         "domain_id": None,
@@ -134,54 +131,24 @@ def endpoint_views(api_url: str, region: str, base: str) -> list[dict[str, Any]]
     ]
 
 
-def app_credential_view(app: AppCredential, roles: list[Role], base: str) -> dict[str, Any]:
-    """Without its secret."""
-    return {
-        "id": app.id,
-        "name": app.name,
-        "description": app.description,
-        "user_id": app.user,
-        "project_id": app.project,
-        "roles": [{"id": role.id, "name": role.name, "domain_id": None, "description": role.description or None,
-                   "options": {}} for role in roles],
-        "expires_at": app.expires.strftime("%Y-%m-%dT%H:%M:%S.%f") if app.expires else None,
-        "unrestricted": app.unrestricted,
-        "links": {"self": f"{base}/users/{app.user}/application_credentials/{app.id}"},
-    }  # fmt: skip
-
-
-def inference_view(prior: Role, implied: list[Role], base: str) -> dict[str, Any]:
-    """What a role brings with it."""
-    return {"prior_role": _role_link(prior, base), "implies": [_role_link(role, base) for role in implied]}
-
-
-def _role_link(role: Role, base: str) -> dict[str, Any]:
-    return {"id": role.id, "name": role.name, "links": {"self": f"{base}/roles/{role.id}"}}
-
-
-def grant_view(user: User, scope: Project | str, role: Role, prior: Role, base: str, *, names: bool) -> dict[str, Any]:
-    """`scope` is a project, the domain or the system; `prior` is the granted role that brings `role`, or `role`."""
-    place, where, named = _place(scope)
+def grant_view(user: User, scope: Project | None, role: Role, base: str, *, names: bool) -> dict[str, Any]:
+    """`scope` is None for the domain."""
+    place = f"projects/{scope.id}" if scope else f"domains/{DOMAIN}"
+    where: dict[str, Any] = {"id": scope.id if scope else DOMAIN}
     view: dict[str, Any] = {
         "role": {"id": role.id},
         "user": {"id": user.id},
-        "scope": where,
-        "links": {"assignment": f"{base}/{place}/users/{user.id}/roles/{prior.id}"},
+        "scope": {"project" if scope else "domain": where},
+        "links": {"assignment": f"{base}/{place}/users/{user.id}/roles/{role.id}"},
     }
-    if prior != role:
-        view["links"]["prior_role"] = f"{base}/prior_roles/{prior.id}"
     if names:
         view["role"]["name"] = role.name
         view["user"] |= {"name": user.name, "domain": DOMAIN_REF}
-        view["scope"] = named
+        where["name"] = scope.name if scope else DOMAIN_NAME
+        if scope:
+            where["domain"] = DOMAIN_REF
     return view
 
 
-def _place(scope: Project | str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Its path, and how it is shown by id and by name."""
-    if isinstance(scope, Project):
-        named = {"id": scope.id, "name": scope.name, "domain": DOMAIN_REF}
-        return f"projects/{scope.id}", {"project": {"id": scope.id}}, {"project": named}
-    if scope == SYSTEM:
-        return "system", {"system": {"all": True}}, {"system": {"all": True}}
-    return f"domains/{DOMAIN}", {"domain": {"id": DOMAIN}}, {"domain": DOMAIN_REF}
+def collection(name: str, views: Iterable[dict[str, Any]], url: str) -> dict[str, Any]:
+    return {name: list(views), "links": {"next": None, "self": url, "previous": None}}

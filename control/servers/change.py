@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from control.servers.commits import commit_settled, retried
 from control.servers.deletion import deletion, removal
 from control.servers.find import key_in_cell, not_found
+from control.servers.history import plain_action
 from control.servers.states import check_allowed
 from control.top import Top
 from kv.keys import Cell, Global
@@ -128,9 +129,16 @@ async def delete_in_cell(top: Top, at: Located, user: str) -> None:
 
 
 async def update_server(
-    top: Top, identity: Identity, uuid: str, change: Callable[[Instance], Instance], *, any_project: bool = False
+    top: Top,
+    identity: Identity,
+    uuid: str,
+    change: Callable[[Instance], Instance],
+    *,
+    action: str | None = None,
+    any_project: bool = False,
 ) -> Instance:
-    """Applies `change` to what needs no host, in a cell or still at the top. `change` may raise."""
+    """Applies `change` to what needs no host, in a cell or still at the top. `change` may raise. A change with a name,
+    `action`, is remembered in the history of a server that has a cell."""
 
     async def once() -> Instance:
         at = await locate(top, identity, uuid, any_project=any_project)
@@ -138,6 +146,9 @@ async def update_server(
         if at.instance is not None:
             after = evolve(change(at.instance.value), updated=now)
             txn = Txn("update server").replace(at.instance, after)
+            if action is not None:
+                done = plain_action(action, after, identity, REQUEST_ID.get(), now)
+                txn.put(Cell.ACTIONS(uuid, done.request_id), done)
             stored = at.instance
 
             async def in_cell() -> bool:

@@ -4,9 +4,11 @@ from typing import Any
 
 from control.servers.find import Found, find_server
 from control.top import Top
-from schemas.errors import BusUnavailable, Conflict, GuestNotFound, NobodyListens
+from schemas.errors import BusUnavailable, Conflict, GuestNotFound, NobodyListens, NotImplementedHere
+from schemas.guest import Diagnostics, PowerState
 from schemas.identity import Identity
 from schemas.messages import HostCall, HostCallReply
+from schemas.server import Instance
 from schemas.subjects import call
 
 
@@ -16,6 +18,19 @@ async def console_output(
     """The serial console's last lines. Raises Conflict while the server has no host or its guest is not there."""
     found = await find_server(top, identity, uuid, any_project=any_project)
     return (await _ask(top, found, "console-output", {"lines": lines})).output
+
+
+async def diagnostics(
+    top: Top, identity: Identity, uuid: str, *, any_project: bool = False
+) -> tuple[Instance, Diagnostics]:
+    """The server and what its host has counted of its guest. Raises Conflict unless the guest runs or is paused."""
+    found = await find_server(top, identity, uuid, any_project=any_project)
+    if found.instance.power_state not in (PowerState.RUNNING, PowerState.PAUSED):
+        raise Conflict(f"Instance {uuid} is not ready")
+    told = (await _ask(top, found, "diagnostics", {})).diagnostics
+    if told is None:
+        raise NotImplementedHere("The host of this server does not tell its diagnostics.")
+    return found.instance, told
 
 
 async def _ask(top: Top, found: Found, verb: Any, options: dict[str, Any]) -> HostCallReply:

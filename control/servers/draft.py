@@ -110,4 +110,7 @@ def image_ref(image: Image) -> ImageRef:
         size=image.size or 0,
         disk_format=image.disk_format or "raw",
         properties=image.properties,
+        container_format=image.container_format or "bare",
+        min_disk_gb=image.min_disk_gb,
+        min_ram_mb=image.min_ram_mb,
     )

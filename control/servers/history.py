@@ -1,10 +1,15 @@
 """What happened to a server: finished actions from its cell, and the operation that is still running."""
 
+from datetime import datetime
+from typing import Final
+
 from control.servers.find import Found
 from control.top import Top
 from kv.keys import Cell, Global
 from schemas.errors import NotFound
-from schemas.operation import Action, ActionEvent, Operation
+from schemas.identity import Identity
+from schemas.operation import Action, ActionEvent, Line, Operation
+from schemas.server import Instance
 from schemas.shards import shard_of
 
 ACTIONS = {
@@ -21,6 +26,26 @@ ACTIONS = {
     "resume": ("resume", "compute_resume_instance"),
 }
 """An operation's kind -> the action and the event that Nova's clients know."""
+
+LOCK: Final = "lock"
+UNLOCK: Final = "unlock"
+RESET_STATE: Final = "resetState"
+
+
+def plain_action(
+    action: str, server: Instance, identity: Identity, request_id: str, now: datetime, text: str = "done"
+) -> Action:
+    """The entry of what needed no host: it began and ended at once, without an event."""
+    return Action(
+        server=server.uuid,
+        action=action,
+        request_id=request_id,
+        user=identity.user,
+        project=identity.project,
+        started=now,
+        updated=now,
+        story=(Line(now, text),),
+    )
 
 
 async def list_actions(top: Top, found: Found) -> list[Action]:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -10,6 +11,7 @@ from schemas.guest import HostFacts
 from schemas.settings import LibvirtSettings
 
 _MEMINFO: Final = Path("/proc/meminfo")
+_STAT: Final = Path("/proc/stat")
 
 
 def host_facts(handle: Any, settings: LibvirtSettings, domain_type: Literal["kvm", "qemu"]) -> HostFacts:
@@ -27,7 +29,16 @@ def host_facts(handle: Any, settings: LibvirtSettings, domain_type: Literal["kvm
         cpu_info=cpu,
         traits=traits(cpu, domain_type),
         architectures=(str(cpu["arch"]),),
+        booted=boot_time(_STAT.read_text()),
     )
+
+
+def boot_time(stat: str) -> datetime | None:
+    """From /proc/stat: the same whenever it is asked, unlike what /proc/uptime adds up to."""
+    for line in stat.splitlines():
+        if line.startswith("btime "):
+            return datetime.fromtimestamp(int(line.split()[1]), UTC)
+    return None
 
 
 def host_ip(settings: LibvirtSettings) -> str:

@@ -2,6 +2,7 @@
 
 from attrs import evolve
 
+from control.compute import extra_specs
 from control.compute import flavors_store as store
 from control.compute.call import Body, Call
 from schemas.errors import BadRequest, NotFound
@@ -51,6 +52,9 @@ async def _flavor(call: Call) -> Flavor:
 
 
 async def _change(call: Call, specs: dict[str, str]) -> None:
+    """Raises BadRequest for a known extra spec with a value that it cannot have, from 2.86 on."""
+    if call.version >= extra_specs.SINCE:
+        extra_specs.check_specs(specs)
     await store.change_flavor(
         call.top.store,
         call.params["flavor"],

@@ -8,6 +8,7 @@ from control.compute.paging import page_of, with_next
 from control.compute.schemas.common import truth
 from control.compute.views import hosts as views
 from kv.keys import Cell
+from runtime import ambient
 from schemas.errors import BadRequest, KilonovaError, NotFound, NotImplementedHere
 from schemas.server import Instance, time_key
 
@@ -25,7 +26,7 @@ async def detail(call: Call) -> Body:
 
 async def show(call: Call) -> Body:
     host = await _find(call)
-    body = views.full_hypervisor(host, call.version)
+    body = views.full_hypervisor(host, call.version, ambient.now())
     if truth(call.arg("with_servers")):
         body |= await _servers(call, host)
     return {"hypervisor": body}
@@ -36,9 +37,14 @@ async def statistics(call: Call) -> Body:
 
 
 async def uptime(call: Call) -> Body:
-    """Raises NotFound, NotImplementedHere."""
+    """Raises NotFound, BadRequest for a host that is down, NotImplementedHere for one that does not tell."""
     host = await _find(call)
-    raise NotImplementedHere(f"Host {host.mapping.host} does not report its uptime.")
+    if views.state(host) == "down":
+        raise BadRequest(f"Compute service of {host.mapping.host} is unavailable at this time.")
+    words = views.uptime(host, ambient.now())
+    if words is None:
+        raise NotImplementedHere("Virt driver does not implement uptime function.")
+    return {"hypervisor": {**views.brief_hypervisor(host, call.version), "uptime": words}}
 
 
 async def search(call: Call) -> Body:
@@ -64,8 +70,10 @@ async def _list(call: Call, *, full: bool) -> Body:
         return str(views.hypervisor_id(host, call.version))
 
     page = page_of(call, found, ident) if call.version >= PAGES_SINCE else found
-    view = views.full_hypervisor if full else views.brief_hypervisor
-    shown = [view(h, call.version) for h in page]
+    now = ambient.now()
+    shown = [
+        views.full_hypervisor(h, call.version, now) if full else views.brief_hypervisor(h, call.version) for h in page
+    ]
     if truth(call.arg("with_servers")):
         shown = [{**body, **await _servers(call, host)} for body, host in zip(shown, page, strict=True)]
     last = ident(page[-1]) if page and call.version >= PAGES_SINCE else None

@@ -1,65 +1,77 @@
 """Key pairs of a user."""
 
+import asyncio
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from control.compute import ssh_keys
+from attrs import frozen
+
+from control.compute import keypairs_store as store
+from control.compute import ssh_keys, x509
 from control.compute.call import Body, Call
 from control.compute.paging import page_of, with_next
+from control.compute.ssh_keys import MadeKey
 from control.compute.views import keypairs as views
 from control.servers.quota import limits_of
-from kv.keys import Global
-from kv.txn import Txn
-from schemas.errors import BadRequest, CompareFailed, Conflict, NotFound, QuotaExceeded
+from schemas.errors import BadRequest
 from schemas.flavor import KeyPair
 
-_SAFE: Final = re.compile(r"^[a-zA-Z0-9_\- ]+$")
+PAGES_SINCE: Final = 35
+MORE_LETTERS_SINCE: Final = 92
+_SAFE: Final = re.compile(r"[a-zA-Z0-9_\- ]+")
+_SAFE_NOW: Final = re.compile(r"[a-zA-Z0-9_\- @.]+")
+
+
+@frozen
+class Kind:
+    """A type of key pairs. `make` takes the pair's name and its user and may take its time."""
+
+    make: Callable[[str, str], MadeKey]
+    fingerprint: Callable[[str], str]
+
+
+KINDS: Final = {
+    "ssh": Kind(lambda name, _: ssh_keys.make_key(name), ssh_keys.fingerprint),
+    "x509": Kind(lambda _, user: x509.make_certificate(user), x509.fingerprint),
+}
 
 
 async def index(call: Call) -> Body:
     user = _user(call, "os-keypairs:index")
-    found = [s.value for s in await call.top.store.range(Global.KEYPAIRS.under(user))]
-    page = page_of(call, found, lambda p: p.name) if call.version >= 35 else found
+    found = await store.all_keypairs(call.top.store, user)
+    page = page_of(call, found, lambda p: p.name) if call.version >= PAGES_SINCE else found
     shown = [views.listed(p, call.version) for p in page]
-    last = page[-1].name if page and call.version >= 35 else None
+    last = page[-1].name if page and call.version >= PAGES_SINCE else None
     return with_next(call, "keypairs", shown, last)
 
 
 async def show(call: Call) -> Body:
-    user, name = _user(call, "os-keypairs:show"), call.params["id"]
-    found = await call.top.store.get(Global.KEYPAIRS(user, name))
-    if found is None:
-        raise _missing(user, name)
-    return views.shown(found.value, call.version)
+    user = _user(call, "os-keypairs:show")
+    return views.shown(await store.get_keypair(call.top.store, user, call.params["id"]), call.version)
 
 
 async def create(call: Call) -> Body:
     asked = call.body["keypair"]
     user = asked.get("user_id") or call.identity.user
     call.check("os-keypairs:create", user=user)
-    name, kind = asked["name"].strip(), asked.get("type", "ssh")
-    if not _SAFE.match(name):
+    name, type_ = asked["name"].strip(), asked.get("type", "ssh")
+    safe = _SAFE_NOW if call.version >= MORE_LETTERS_SINCE else _SAFE
+    if not safe.fullmatch(name):
         raise BadRequest("Keypair data is invalid: Keypair name contains unsafe characters")
-    if kind != "ssh":
-        raise BadRequest("Keypair data is invalid: only keys of type ssh are supported here")
-    await _check_quota(call, user)
-    made = None if asked.get("public_key") else ssh_keys.make_key(name)
-    public = made.public if made else asked["public_key"]
-    pair = KeyPair(user, name, public, ssh_keys.fingerprint(public), datetime.now(UTC))
-    try:
-        await call.top.store.commit(Txn("create key pair").create(Global.KEYPAIRS(user, name), pair))
-    except CompareFailed:
-        raise Conflict(f"Key pair '{name}' already exists.") from None
+    kind = KINDS[type_]
+    given = asked.get("public_key")
+    made = None if given is not None else await asyncio.to_thread(kind.make, name, user)
+    public = made.public if made else given
+    pair = KeyPair(user, name, public, kind.fingerprint(public), datetime.now(UTC), type_)
+    limits = await limits_of(call.top.store, call.identity.project)
+    await store.add_keypair(call.top.store, pair, limits["key_pairs"])
     return views.created(pair, call.version, made.private if made else None)
 
 
 async def delete(call: Call) -> None:
-    user, name = _user(call, "os-keypairs:delete"), call.params["id"]
-    found = await call.top.store.get(Global.KEYPAIRS(user, name))
-    if found is None:
-        raise _missing(user, name)
-    await call.top.store.commit(Txn("delete key pair").delete(found.key))
+    await store.remove_keypair(call.top.store, _user(call, "os-keypairs:delete"), call.params["id"])
 
 
 def _user(call: Call, rule: str) -> str:
@@ -67,13 +79,3 @@ def _user(call: Call, rule: str) -> str:
     user = call.arg("user_id") or call.identity.user
     call.check(rule, user=user)
     return user
-
-
-async def _check_quota(call: Call, user: str) -> None:
-    limit = (await limits_of(call.top.store, call.identity.project))["key_pairs"]
-    if limit >= 0 and await call.top.store.count(Global.KEYPAIRS.under(user)) >= limit:
-        raise QuotaExceeded("Quota exceeded, too many key pairs.")
-
-
-def _missing(user: str, name: str) -> NotFound:
-    return NotFound(f"Keypair {name} not found for user {user}")

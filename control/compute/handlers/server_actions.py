@@ -4,8 +4,10 @@ from attrs import evolve
 
 from control.compute.call import Body, Call
 from control.compute.handlers.servers import change, find
-from control.servers.change import change_server
+from control.servers.change import change_server, delete_server
 from control.servers.console import console_output
+from control.servers.history import LOCK, UNLOCK
+from control.servers.reset import reset_state
 from schemas.server import Instance
 
 
@@ -19,6 +21,22 @@ async def stop(call: Call) -> None:
 
 async def reboot(call: Call) -> None:
     await _begin(call, "reboot", type=call.body["reboot"]["type"].upper())
+
+
+async def pause(call: Call) -> None:
+    await _begin(call, "pause")
+
+
+async def unpause(call: Call) -> None:
+    await _begin(call, "unpause")
+
+
+async def suspend(call: Call) -> None:
+    await _begin(call, "suspend")
+
+
+async def resume(call: Call) -> None:
+    await _begin(call, "resume")
 
 
 async def _begin(call: Call, action: str, **inputs: str) -> None:
@@ -36,7 +54,7 @@ async def get_console_output(call: Call) -> Body:
 async def lock(call: Call) -> None:
     """A second lock changes nothing, whoever set the first."""
     reason = (call.body["lock"] or {}).get("locked_reason") if call.version >= 73 else None
-    await change(call, lambda s: s if s.locked else evolve(s, locked_by=_locker(call, s), locked_reason=reason))
+    await change(call, lambda s: s if s.locked else evolve(s, locked_by=_locker(call, s), locked_reason=reason), LOCK)
 
 
 async def unlock(call: Call) -> None:
@@ -45,7 +63,17 @@ async def unlock(call: Call) -> None:
     locked_by = found.instance.locked_by
     if locked_by and locked_by != _locker(call, found.instance):
         call.check("os-lock-server:unlock:unlock_override", project=found.instance.project)
-    await change(call, lambda s: evolve(s, locked_by=None, locked_reason=None))
+    await change(call, lambda s: evolve(s, locked_by=None, locked_reason=None), UNLOCK)
+
+
+async def reset(call: Call) -> None:
+    state = call.body["os-resetState"]["state"]
+    await reset_state(call.top, call.identity, call.params["server"], state, any_project=call.sees_all)
+
+
+async def force_delete(call: Call) -> None:
+    """As DELETE: nothing is kept for being restored."""
+    await delete_server(call.top, call.identity, call.params["server"], any_project=call.sees_all)
 
 
 def _locker(call: Call, server: Instance) -> str:

@@ -32,6 +32,8 @@ async def create(call: Call) -> Answer:
     high = number(asked.get("max_count", low))
     if low > high:
         raise BadRequest("min_count must be <= max_count")
+    if high > 1 and asked.get("hostname"):
+        raise BadRequest("Unable to allocate a single hostname to multiple instances")
     place = _place(call, asked.get("availability_zone"))
     requested = await _requested_host(call, asked, place)
     image_id = _image_id(asked)
@@ -53,6 +55,7 @@ async def create(call: Call) -> Answer:
         image=needs.image,
         min_count=low,
         max_count=high,
+        hostname=asked.get("hostname"),
         metadata=asked.get("metadata", {}),
         tags=tuple(dict.fromkeys(asked.get("tags", ()))),
         description=asked.get("description") if call.version >= 19 else name,

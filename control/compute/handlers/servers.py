@@ -65,6 +65,8 @@ async def update(call: Call) -> Body:
         changes["description"] = asked["description"]
     if "OS-DCF:diskConfig" in asked:
         changes["disk_config"] = asked["OS-DCF:diskConfig"]
+    if "hostname" in asked:
+        changes["hostname"] = asked["hostname"]
     changed = await change(call, lambda s: evolve(s, **changes))
     if call.version < FULL_PUT_SINCE:
         look = await look_at(call, [], extended=False)
@@ -73,9 +75,12 @@ async def update(call: Call) -> Body:
     return {"server": views.server(changed, look)}
 
 
-async def change(call: Call, how: Callable[[Instance], Instance]) -> Instance:
-    """The server of the path after `how`, which may run again when it lost a race and may raise."""
-    return await update_server(call.top, call.identity, call.params["server"], how, any_project=call.sees_all)
+async def change(call: Call, how: Callable[[Instance], Instance], action: str | None = None) -> Instance:
+    """The server of the path after `how`, which may run again when it lost a race and may raise. With `action` its
+    history remembers it."""
+    return await update_server(
+        call.top, call.identity, call.params["server"], how, action=action, any_project=call.sees_all
+    )
 
 
 async def delete(call: Call) -> None:

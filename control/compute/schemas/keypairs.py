@@ -14,7 +14,7 @@ def _create(version: int) -> Schema:
         pair["type"] = {"type": "string", "enum": ["ssh", "x509"]}
     if version >= 10:
         pair["user_id"] = {"type": "string", "minLength": 1, "maxLength": 255}
-    return c.body("keypair", c.fields(pair, "name"))
+    return c.body("keypair", c.fields(pair, "name", *(["public_key"] if version >= 92 else [])))
 
 
 def _of_user(version: int) -> Schema:
@@ -26,6 +26,6 @@ def _list(version: int) -> Schema:
     return c.query({**user, **(c.PAGE if version >= 35 else {})}, strict=version >= 75)
 
 
-CREATE: Final = Schemas(_create, (1, 2, 10))
+CREATE: Final = Schemas(_create, (1, 2, 10, 92))
 OF_USER: Final = Schemas(_of_user, (1, 10, 75))
 LIST: Final = Schemas(_list, (1, 10, 35, 75))

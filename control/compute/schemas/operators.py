@@ -39,6 +39,18 @@ def _hypervisor(version: int) -> Schema:
     return c.query({"with_servers": c.single(c.BOOLEAN)}, strict=True) if version >= 53 else c.query({})
 
 
+def _usage(version: int) -> Schema:
+    page = c.PAGE if version >= 40 else {}
+    return c.query({"start": c.ANY, "end": c.ANY, **page}, strict=version >= 75)
+
+
+def _usages(version: int) -> Schema:
+    one = _usage(version)
+    return {**one, "properties": {**one["properties"], "detailed": c.ANY}}
+
+
+USAGE: Final = Schemas(_usage, (1, 40, 75))
+USAGES: Final = Schemas(_usages, (1, 40, 75))
 SERVICES: Final = stricter({"binary": c.ANY, "host": c.ANY})
 SERVICE: Final = Schemas(_service, (1, 11, 53))
 HYPERVISORS: Final = Schemas(_hypervisors, (1, 33, 53))

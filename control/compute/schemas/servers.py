@@ -32,8 +32,9 @@ HOSTNAME: Final[Schema] = {
     "type": "string",
     "minLength": 2,
     "maxLength": 63,
-    "pattern": "^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$",
+    "pattern": "^[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]$",
 }
+FQDN: Final[Schema] = {**HOSTNAME, "maxLength": 255, "pattern": "^[a-zA-Z0-9][a-zA-Z0-9.-]*[a-zA-Z0-9]$"}
 
 TRUSTED_CERTS: Final[Schema] = {
     "type": ["array", "null"],
@@ -121,9 +122,17 @@ def _create(version: int) -> Schema:
         server["trusted_image_certificates"] = TRUSTED_CERTS
     if version >= 74:
         server |= {"host": c.HOST, "hypervisor_hostname": c.HOST}
+    server |= _hostname(version)
     required = ["name", "flavorRef"] + (["networks"] if version >= 37 else [])
     hints = {"os:scheduler_hints": HINTS, "OS-SCH-HNT:scheduler_hints": HINTS}
     return c.body("server", c.fields(server, *required), **hints)
+
+
+def _hostname(version: int) -> Schema:
+    """Nothing below 2.90, one label from there on, a name with dots from 2.94 on."""
+    if version < 90:
+        return {}
+    return {"hostname": HOSTNAME if version < 94 else FQDN}
 
 
 def _update(version: int) -> Schema:
@@ -133,6 +142,7 @@ def _update(version: int) -> Schema:
         "accessIPv4": c.IPV4_OR_EMPTY,
         "accessIPv6": c.IPV6_OR_EMPTY,
         **({"description": c.DESCRIPTION} if version >= 19 else {}),
+        **_hostname(version),
     }
     return c.body("server", {**c.fields(server), "minProperties": 1})
 
@@ -188,14 +198,22 @@ def _lock(version: int) -> Schema:
     return c.body("lock", {**c.fields({"locked_reason": reason}), "type": ["object", "null"]})
 
 
-CREATE: Final = Schemas(_create, (1, 19, 32, 33, 37, 42, 52, 57, 63, 67, 74))
-UPDATE: Final = Schemas(_update, (1, 19))
+CREATE: Final = Schemas(_create, (1, 19, 32, 33, 37, 42, 52, 57, 63, 67, 74, 90, 94))
+UPDATE: Final = Schemas(_update, (1, 19, 90, 94))
 LIST: Final = Schemas(_list, (1, 26, 66, 73, 75))
 
 START: Final = constant(c.null_action("os-start"))
 STOP: Final = constant(c.null_action("os-stop"))
 LOCK: Final = Schemas(_lock, (1, 73))
 UNLOCK: Final = constant(c.null_action("unlock"))
+PAUSE: Final = constant(c.null_action("pause"))
+UNPAUSE: Final = constant(c.null_action("unpause"))
+SUSPEND: Final = constant(c.null_action("suspend"))
+RESUME: Final = constant(c.null_action("resume"))
+FORCE_DELETE: Final = constant(c.null_action("forceDelete"))
+RESET_STATE: Final = constant(
+    c.body("os-resetState", c.fields({"state": {"type": "string", "enum": ["active", "error"]}}, "state"))
+)
 REBOOT: Final = constant(
     c.body(
         "reboot",

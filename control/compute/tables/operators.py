@@ -1,6 +1,6 @@
 """Quotas, limits, services, hypervisors and zones."""
 
-from control.compute.handlers import aggregates, hypervisors, limits, quotas, services, zones
+from control.compute.handlers import aggregates, hypervisors, limits, quotas, services, tenant_usage, zones
 from control.compute.operation import Operation
 from control.compute.schemas import operators as s
 
@@ -97,6 +97,29 @@ OPERATIONS = (
         role="admin",
         body=s.SERVICE,
         reply=("service",),
+    ),
+    Operation(
+        "services.delete", "DELETE", "/os-services/{id}", services.delete, 204, rule="os-services:delete", role="admin"
+    ),
+    Operation(
+        "usage.list",
+        "GET",
+        "/os-simple-tenant-usage",
+        tenant_usage.index,
+        rule="os-simple-tenant-usage:list",
+        role="admin",
+        query=s.USAGES,
+        reply=("tenant_usages", "tenant_usages_links"),
+    ),
+    Operation(
+        "usage.show",
+        "GET",
+        "/os-simple-tenant-usage/{project}",
+        tenant_usage.show,
+        rule="os-simple-tenant-usage:show",
+        role="reader",
+        query=s.USAGE,
+        reply=("tenant_usage", "tenant_usage_links"),
     ),
     Operation(
         "hypervisors.list",

@@ -1,6 +1,7 @@
 """Services, hypervisors and availability zones: all are views of hosts."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -14,6 +15,7 @@ from schemas.server import Instance
 Json = dict[str, Any]
 
 COMPUTE: Final = "nova-compute"
+UPTIME_SINCE: Final = 88
 
 
 def number(uuid: str) -> int:
@@ -25,6 +27,11 @@ def service_uuid(host: HostView) -> str:
     return host.service.uuid if host.service else host.mapping.uuid
 
 
+def service_id(host: HostView, version: int) -> str | int:
+    uuid = service_uuid(host)
+    return uuid if version >= 53 else number(uuid)
+
+
 def state(host: HostView) -> str:
     return "up" if host.alive and not host.mapping.forced_down else "down"
 
@@ -34,9 +41,8 @@ def status(host: HostView) -> str:
 
 
 def service(host: HostView, version: int, zone: str) -> Json:
-    uuid = service_uuid(host)
     body: Json = {
-        "id": uuid if version >= 53 else number(uuid),
+        "id": service_id(host, version),
         "binary": COMPUTE,
         "host": host.mapping.host,
         "zone": zone,
@@ -83,22 +89,34 @@ def servers_of(servers: Iterable[Instance]) -> list[Json]:
     return [{"uuid": s.uuid, "name": s.instance_name} for s in servers]
 
 
-def full_hypervisor(host: HostView, version: int) -> Json:
+def full_hypervisor(host: HostView, version: int, now: datetime) -> Json:
+    """From 2.88 on a hypervisor tells its uptime and leaves sizes and use to placement."""
     facts = host.host.facts if host.host else None
-    uuid = service_uuid(host)
-    return {
+    body = {
         **brief_hypervisor(host, version),
         "hypervisor_type": facts.hypervisor_type if facts else "",
         "hypervisor_version": facts.hypervisor_version if facts else 0,
         "host_ip": facts.host_ip if facts else "",
-        "cpu_info": _cpu_info(facts, version),
         "service": {
-            "id": uuid if version >= 53 else number(uuid),
+            "id": service_id(host, version),
             "host": host.mapping.host,
             "disabled_reason": host.mapping.disabled_reason,
         },
-        **_sizes(host),
     }
+    if version >= UPTIME_SINCE:
+        return {**body, "uptime": uptime(host, now)}
+    return {**body, "cpu_info": _cpu_info(facts, version), **_sizes(host)}
+
+
+def uptime(host: HostView, now: datetime) -> str | None:
+    """In the words of uptime(1), which clients take apart; None when the host is down or does not say."""
+    booted = host.host.facts.booted if host.host else None
+    if booted is None or state(host) == "down":
+        return None
+    minutes = max(0, int((now - booted).total_seconds())) // 60
+    days, hours = divmod(minutes // 60, 24)
+    whole = f"{days} days, " if days != 1 else "1 day, "
+    return f" {now:%H:%M:%S} up {whole if days else ''}{hours:2d}:{minutes % 60:02d}"
 
 
 def _cpu_info(facts: HostFacts | None, version: int) -> Any:

@@ -10,11 +10,12 @@ from attrs import frozen
 from control.compute.urls import Urls
 from control.compute.views.moments import micros, seconds
 from control.compute.views.status import UNKNOWN, WITH_FAULT, WITH_PROGRESS, status_of
-from schemas.server import FlavorCopy, Instance
+from schemas.server import FlavorCopy, ImageRef, Instance
 
 Json = dict[str, Any]
 
 DEFAULT_SECURITY_GROUPS: Final = [{"name": "default"}]
+IMAGE_PROPERTIES_SINCE: Final = 98
 
 
 @frozen
@@ -82,7 +83,22 @@ def addresses(server: Instance) -> Json:
 def _image(server: Instance, look: Look) -> Any:
     if server.image is None:
         return ""
-    return {"id": server.image.id, "links": look.urls.bookmarks(f"images/{server.image.id}")}
+    shown: Json = {"id": server.image.id, "links": look.urls.bookmarks(f"images/{server.image.id}")}
+    if look.viewer.version >= IMAGE_PROPERTIES_SINCE:
+        shown["properties"] = _image_properties(server.image, server.flavor)
+    return shown
+
+
+def _image_properties(image: ImageRef, flavor: FlavorCopy) -> Json:
+    """What the server took over from its image, all as strings; the flavor's disk is the least that a copy needs."""
+    return {
+        **image.properties,
+        "base_image_ref": image.id,
+        "container_format": image.container_format,
+        "disk_format": image.disk_format,
+        "min_disk": str(max(image.min_disk_gb, flavor.root_gb)),
+        "min_ram": str(image.min_ram_mb),
+    }
 
 
 def _flavor_link(server: Instance, look: Look) -> Json:
@@ -174,11 +190,14 @@ EXTENSION_FIELDS: Final = (
     Field("OS-EXT-SRV-ATTR:instance_name", lambda s, _: s.instance_name, needs="attributes"),
     Field("OS-EXT-SRV-ATTR:reservation_id", lambda s, _: s.reservation, since=3, needs="attributes"),
     Field("OS-EXT-SRV-ATTR:launch_index", lambda s, _: s.launch_index, since=3, needs="attributes"),
-    Field("OS-EXT-SRV-ATTR:hostname", lambda s, _: s.hostname, since=3, needs="attributes"),
+    Field("OS-EXT-SRV-ATTR:hostname", lambda s, _: s.hostname, since=3, until=89, needs="attributes"),
+    Field("OS-EXT-SRV-ATTR:hostname", lambda s, _: s.hostname, since=90),
     Field("OS-EXT-SRV-ATTR:kernel_id", lambda *_: "", since=3, needs="attributes"),
     Field("OS-EXT-SRV-ATTR:ramdisk_id", lambda *_: "", since=3, needs="attributes"),
     Field("OS-EXT-SRV-ATTR:root_device_name", lambda *_: "/dev/vda", since=3, needs="attributes"),
     Field("OS-EXT-SRV-ATTR:user_data", lambda s, k: k.user_data.get(s.uuid), since=3, needs="attributes"),
+    Field("pinned_availability_zone", lambda s, _: s.pinned_zone, since=96),
+    Field("scheduler_hints", lambda s, _: s.scheduler_hints, since=100),
 )
 """What show and detail have besides; PUT has it from 2.75 on."""
 

@@ -230,8 +230,7 @@ class Runner:
                 options=dict(step.options(op, self._settings)),
             )
             try:
-                release = self._hosts.release(host)
-                reply = await self._bus.request(subject, command, CommandReply, REPLY_SECONDS, release)
+                reply = await self._bus.request(subject, command, CommandReply, REPLY_SECONDS)
             except (NobodyListens, BusUnavailable):
                 pause = min(pause * 2, 1.0)
                 await asyncio.sleep(pause)

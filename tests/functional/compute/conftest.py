@@ -1,23 +1,25 @@
 """The compute API over HTTP on a real etcd and nats-server, with a site of its own for each test."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from compute_client import Client
+from unit_records import instance
 
 from control.api.frame import Frame
 from control.compute.app import ComputeApp
 from control.top import Top
-from kv.keys import Global
+from kv.keys import Cell, Global
 from kv.txn import Txn
 from schemas.errors import Unauthorized
 from schemas.identity import Identity
 from schemas.image import Image
+from schemas.server import HostedServer, Instance, InstanceMapping, ServerIndex, time_key
 
 
 def person(name: str, project: str, *roles: str) -> Identity:
@@ -84,6 +86,28 @@ async def image(top: Top) -> str:
     )
     await top.store.commit(Txn("image").create(Global.IMAGES(ident), image))
     return ident
+
+
+@pytest.fixture
+def place(top: Top) -> Callable[..., Awaitable[Instance]]:
+    """Puts a server of project-demo into cell1, active on h1 unless told otherwise, as a finished boot leaves it."""
+
+    async def put(**more: Any) -> Instance:
+        base = instance(uuid=str(uuid4()), project="project-demo", user="user-member", created=datetime.now(UTC))
+        server = evolve(base, updated=base.created, launched=base.created)
+        server = evolve(server, **more)
+        when = time_key(server.created_us, server.uuid)
+        mapping = InstanceMapping(server.uuid, server.project, server.user, server.created, "cell1")
+        txn = Txn("place").put(Global.INSTANCES(server.uuid), mapping)
+        line = ServerIndex(server.project, "cell1")
+        txn.put(Global.PROJECT_SERVERS(server.project, when), line).put(Global.ALL_SERVERS(when), line)
+        await top.store.commit(txn)
+        cell = Txn("place").put(Cell.INSTANCES(server.project, when), server)
+        cell.put(Cell.BY_HOST(str(server.host), server.uuid), HostedServer(server.project, server.created_us))
+        await top.cells.store("cell1").commit(cell)
+        return server
+
+    return put
 
 
 @pytest.fixture

@@ -138,3 +138,37 @@ async def test_key_pairs_of_others_and_pages(api: Api) -> None:
     assert len((await api("admin", "2.10").get("/os-keypairs?user_id=user-member"))["keypairs"]) == 3
     await api("stranger", "2.10").refused(403, "GET", "/os-keypairs?user_id=user-member")
     assert (await api("stranger").get("/os-keypairs?user_id=user-member"))["keypairs"] == []
+
+
+async def test_key_pairs_are_only_imported_since_2_92(api: Api) -> None:
+    new = api(version="2.92")
+    assert "'public_key' is a required property" in await new.refused(
+        400, "POST", "/os-keypairs", {"keypair": {"name": "me"}}
+    )
+    asked = {"keypair": {"name": "me@home.org", "public_key": KEY}}
+    await api(version="2.91").refused(400, "POST", "/os-keypairs", asked)
+    await new.ok("POST", "/os-keypairs", asked, 201)
+    assert (await new.get("/os-keypairs/me@home.org"))["keypair"]["public_key"] == KEY
+
+
+async def test_certificates_are_key_pairs_too(api: Api) -> None:
+    member = api(version="2.2")
+    made = (await member.ok("POST", "/os-keypairs", {"keypair": {"name": "win", "type": "x509"}}, 201))["keypair"]
+    assert made["private_key"].startswith("-----BEGIN PRIVATE KEY-----")
+    assert made["fingerprint"].count(":") == 19
+    given = {"name": "same", "type": "x509", "public_key": made["public_key"]}
+    imported = (await member.ok("POST", "/os-keypairs", {"keypair": given}, 201))["keypair"]
+    assert imported["fingerprint"] == made["fingerprint"]
+    await member.refused(400, "POST", "/os-keypairs", {"keypair": {**given, "name": "bad", "public_key": KEY}})
+
+
+async def test_known_extra_specs_are_checked_since_2_86(api: Api, flavor: str) -> None:
+    old, new, path = api("admin", "2.85"), api("admin", "2.86"), f"/flavors/{flavor}/os-extra_specs"
+    await old.ok("POST", path, {"extra_specs": {"hw:cpu_policy": "mine"}})
+    assert await new.refused(400, "POST", path, {"extra_specs": {"hw:cpu_policy": "mine"}}) == (
+        "Validation failed; 'mine' is not one of: dedicated, shared, mixed."
+    )
+    assert "does not appear to be a valid extra spec" in await new.refused(
+        400, "PUT", f"{path}/hw:foo", {"hw:foo": "1"}
+    )
+    await new.ok("POST", path, {"extra_specs": {"hw:cpu_policy": "shared", "colour": "blue", "ours:x": "1"}})

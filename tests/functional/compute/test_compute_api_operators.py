@@ -1,7 +1,8 @@
 """Services, hypervisors, zones, quotas and limits over HTTP."""
 
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from compute_client import Client
@@ -11,6 +12,7 @@ from kv.keys import Cell, Global
 from kv.txn import Txn
 from schemas.guest import HostFacts
 from schemas.host import Alive, Host, HostMapping, Service
+from schemas.placement import Usages
 
 Api = Callable[..., Client]
 
@@ -22,7 +24,8 @@ SERVICE = "5f2a2b1e-0000-4000-8000-00000000000b"
 async def host(top: Top) -> str:
     """A host of cell1 as its agent and conductor would leave it."""
     now = datetime.now(UTC)
-    facts = HostFacts(8, 16384, 100, "QEMU", 8002002, "h1.example", "192.0.2.9", {"arch": "x86_64"})
+    booted = now - timedelta(days=2, hours=1)
+    facts = HostFacts(8, 16384, 100, "QEMU", 8002002, "h1.example", "192.0.2.9", {"arch": "x86_64"}, booted=booted)
     cell = top.cells.store("cell1")
     txn = Txn("host").put(Cell.HOSTS("h1"), Host("h1", UUID, facts, now))
     txn.put(Cell.SERVICES("nova-compute", "h1"), Service("h1", "nova-compute", SERVICE, "m1", "s1", 1, now, now))
@@ -77,6 +80,49 @@ async def test_services_are_changed_by_uuid(api: Api, host: str) -> None:
     await admin.refused(404, "PUT", f"/os-services/{UUID}", {"status": "enabled"})
 
 
+async def test_a_service_is_deleted_with_its_host(api: Api, top: Top, host: str) -> None:
+    admin = api("admin", "2.53")
+    await admin.refused(400, "DELETE", "/os-services/1")
+    await admin.refused(404, "DELETE", f"/os-services/{UUID}")
+    await api("admin").refused(400, "DELETE", f"/os-services/{SERVICE}")
+    await admin.ok("DELETE", f"/os-services/{SERVICE}", code=204)
+    assert (await admin.get("/os-services"))["services"] == []
+    assert (await admin.get("/os-hypervisors"))["hypervisors"] == []
+    assert await top.cells.store("cell1").get(Cell.SERVICES("nova-compute", "h1")) is None
+    await admin.refused(404, "DELETE", f"/os-services/{SERVICE}")
+
+
+async def test_a_service_whose_host_is_in_use_stays(api: Api, top: Top, host: str) -> None:
+    """A claim that is made while the service is deleted rewrites the usages, so one of the two loses."""
+    await top.store.commit(Txn("claim").put(Global.USAGES(UUID), Usages({"VCPU": 1})))
+    old = api("admin")
+    (service,) = (await old.get("/os-services"))["services"]
+    assert await old.refused(409, "DELETE", f"/os-services/{service['id']}") == (
+        "Unable to delete compute service that is hosting instances. Migrate or delete the instances first."
+    )
+    await top.store.commit(Txn("free").put(Global.USAGES(UUID), Usages({"VCPU": 0})))
+    await old.ok("DELETE", f"/os-services/{service['id']}", code=204)
+
+
+async def test_hypervisors_tell_uptime_instead_of_sizes_since_2_88(api: Api, host: str) -> None:
+    old, new = api("admin", "2.87"), api("admin", "2.88")
+    sizes = {"vcpus", "memory_mb", "running_vms", "current_workload", "free_ram_mb", "local_gb_used", "cpu_info"}
+    before = (await old.get(f"/os-hypervisors/{UUID}"))["hypervisor"]
+    after = (await new.get(f"/os-hypervisors/{UUID}"))["hypervisor"]
+    assert sizes <= set(before)
+    assert set(before) & set(after) == {
+        *("id", "hypervisor_hostname", "state", "status"),
+        *("hypervisor_type", "hypervisor_version", "host_ip", "service"),
+    }
+    assert re.fullmatch(r" \d\d:\d\d:\d\d up 2 days,  1:0\d", after["uptime"])
+    assert (await old.get(f"/os-hypervisors/{UUID}/uptime"))["hypervisor"]["uptime"] == after["uptime"]
+    await new.refused(404, "GET", f"/os-hypervisors/{UUID}/uptime")
+    await new.refused(404, "GET", "/os-hypervisors/statistics")
+    await api("admin", "2.53").ok("PUT", f"/os-services/{SERVICE}", {"forced_down": True})
+    assert (await new.get(f"/os-hypervisors/{UUID}"))["hypervisor"]["uptime"] is None
+    await old.refused(400, "GET", f"/os-hypervisors/{UUID}/uptime")
+
+
 async def test_hypervisors(api: Api, host: str) -> None:
     new, old = api("admin", "2.53"), api("admin")
     (brief,) = (await new.get("/os-hypervisors"))["hypervisors"]
@@ -93,7 +139,6 @@ async def test_hypervisors(api: Api, host: str) -> None:
     assert len((await old.get("/os-hypervisors/h1/search"))["hypervisors"]) == 1
     assert "servers" not in (await old.get("/os-hypervisors/h1/servers"))["hypervisors"][0]
     await new.refused(404, "GET", "/os-hypervisors/h1/search")
-    await old.refused(501, "GET", f"/os-hypervisors/{listed['id']}/uptime")
     assert await new.get("/os-aggregates") == {"aggregates": []}
     await api().refused(403, "GET", "/os-hypervisors")
 

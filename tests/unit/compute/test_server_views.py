@@ -77,6 +77,9 @@ def shown(
         (26, False, BASE | {"locked", "description", "tags"}),
         (63, False, BASE | {"locked", "description", "tags", "trusted_image_certificates"}),
         (85, False, BASE | NEWEST),
+        (90, False, BASE | NEWEST | {"OS-EXT-SRV-ATTR:hostname"}),
+        (96, False, BASE | NEWEST | {"OS-EXT-SRV-ATTR:hostname", "pinned_availability_zone"}),
+        (100, False, BASE | NEWEST | {"OS-EXT-SRV-ATTR:hostname", "pinned_availability_zone", "scheduler_hints"}),
     ],
 )
 def test_fields_by_version_and_viewer(version: int, admin: bool, fields: set[str]) -> None:
@@ -120,6 +123,20 @@ def test_a_flavor_is_a_link_up_to_2_46_and_embedded_after() -> None:
         "swap": 0,
         "original_name": "tiny",
         "extra_specs": {"hw:mem": "x"},
+    }
+
+
+def test_the_image_s_properties_are_embedded_since_2_98() -> None:
+    taken = ImageRef("img", disk_format="raw", properties={"hw_disk_bus": "virtio"}, min_ram_mb=64)
+    server = evolve(SERVER, image=taken)
+    assert "properties" not in shown(97, server=server)["image"]
+    assert shown(98, server=server)["image"]["properties"] == {
+        "hw_disk_bus": "virtio",
+        "base_image_ref": "img",
+        "container_format": "bare",
+        "disk_format": "raw",
+        "min_disk": "1",
+        "min_ram": "64",
     }
 
 
