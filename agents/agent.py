@@ -10,6 +10,7 @@ from agents.jobs import Jobs
 from bus.client import Bus
 from bus.service import Endpoint, Service
 from runtime import ambient
+from schemas.codec import RELEASE
 from schemas.errors import KilonovaError, WrongState
 from schemas.guest import GuestState
 from schemas.messages import (
@@ -33,7 +34,6 @@ from schemas.subjects import host_verb, report
 log = structlog.get_logger()
 
 ANSWER_SECONDS: Final = 5.0
-VERSION: Final = 1
 
 
 class Agent:
@@ -126,7 +126,7 @@ class Agent:
         guests = tuple(await self._driver.guests())
         here = {guest.server for guest in guests}
         self._told = {server: state for server, state in self._told.items() if server in here}
-        hello = Hello("start" if kind == "start" else "inventory", self._host_id, VERSION, facts, guests)
+        hello = Hello("start" if kind == "start" else "inventory", self._host_id, RELEASE, facts, guests)
         answer = await self._say(hello)
         for stray in answer.strays:
             await self._remove_stray(stray, guests, asked)

@@ -18,8 +18,8 @@ from nats.aio.subscription import Subscription
 from bus.connection import Connection
 from bus.metrics import REQUESTS
 from bus.users import public_key
-from schemas.codec import dumps, loads
-from schemas.context import REQUEST_ID
+from schemas.codec import RELEASE, dumps, for_release, loads
+from schemas.context import REQUEST_ID, TRACEPARENT
 from schemas.errors import BusRefused, BusUnavailable, NobodyListens, SubjectForbidden, from_wire
 from schemas.settings import BusSettings
 
@@ -30,6 +30,10 @@ log = structlog.get_logger()
 DEADLINE: Final = "Kn-Deadline"
 """Unix seconds after which nobody waits for the answer. A message that NATS delivers late is dropped by it."""
 REQUEST: Final = "Kn-Request-Id"
+TRACE: Final = "traceparent"
+"""as W3C names it"""
+SPEAKS: Final = "Kn-Release"
+"""The asker's release: the answer is written for it."""
 ERROR: Final = "Nats-Service-Error"
 ERROR_CODE: Final = "Nats-Service-Error-Code"
 ERROR_CLASS: Final = "Kn-Error"
@@ -45,6 +49,8 @@ class Bus:
     def __init__(self, client: Connection, settings: BusSettings, name: str) -> None:
         self.client = client
         self.name = name
+        self.release = RELEASE
+        """of the oldest process that is spoken to, unless a message is told otherwise"""
         self._settings = settings
         self._leaving = False
         self._forbidden: set[str] = set()
@@ -100,13 +106,17 @@ class Bus:
     def connected(self) -> bool:
         return bool(self.client.is_connected)
 
-    async def request(self, subject: str, message: object, answer: type[R], timeout: float) -> R:
-        """Raises NobodyListens at once when no function serves the subject, SubjectForbidden when NATS does not permit
-        it, BusUnavailable after `timeout` seconds, or the error that the function raised."""
+    async def request(
+        self, subject: str, message: object, answer: type[R], timeout: float, release: int | None = None
+    ) -> R:
+        """`release` is the receiver's, where it is known. Raises NobodyListens at once when no function serves the
+        subject, SubjectForbidden when NATS does not permit it, BusUnavailable after `timeout` seconds, or the error
+        that the function raised."""
         headers = _headers(timeout)
+        data = for_release(dumps(message), self.release if release is None else release)
         try:
             with REQUESTS.labels(type(message).__name__).time():
-                reply = await self._ask(subject, dumps(message), timeout, headers)
+                reply = await self._ask(subject, data, timeout, headers)
         except nats.errors.NoRespondersError as error:
             raise NobodyListens(f"no process serves {subject}") from error
         except (nats.errors.TimeoutError, TimeoutError) as error:
@@ -122,7 +132,8 @@ class Bus:
         if not self.client.is_connected:
             return
         try:
-            await self.client.publish(subject, dumps(message), headers=_headers(_HINT_SECONDS))
+            data = for_release(dumps(message), self.release)
+            await self.client.publish(subject, data, headers=_headers(_HINT_SECONDS))
         except (nats.errors.Error, OSError) as error:
             log.info("hint not sent", subject=subject, reason=repr(error))
 
@@ -237,7 +248,9 @@ def _refusal(error: Exception) -> str:
 
 
 def _headers(timeout: float) -> dict[str, str]:
-    headers = {DEADLINE: f"{time.time() + timeout:.3f}"}
+    headers = {DEADLINE: f"{time.time() + timeout:.3f}", SPEAKS: str(RELEASE)}
     if request := REQUEST_ID.get():
         headers[REQUEST] = request
+    if trace := TRACEPARENT.get():
+        headers[TRACE] = trace
     return headers

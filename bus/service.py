@@ -6,6 +6,7 @@ shard moves.
 """
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,14 +21,15 @@ from attrs import define, field
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from bus.client import DEADLINE, ERROR, ERROR_CLASS, ERROR_CODE, REQUEST, Bus
+from bus.client import DEADLINE, ERROR, ERROR_CLASS, ERROR_CODE, REQUEST, SPEAKS, TRACE, Bus
 from bus.metrics import HANDLED
-from schemas.codec import dumps, loads
-from schemas.context import REQUEST_ID
+from schemas.codec import RELEASE, dumps, for_release, loads
+from schemas.context import REQUEST_ID, TRACEPARENT, valid_traceparent
 from schemas.errors import BadRequest, KilonovaError, to_wire
 from schemas.subjects import discovery
 
 Q = TypeVar("Q")
+N = TypeVar("N", int, float)
 
 Handler = Callable[[Q, str], Awaitable[object | None]]
 """(message, subject) -> answer; None: a hint that wants no answer."""
@@ -125,14 +127,15 @@ class Service:
     async def _handle(self, endpoint: Endpoint[Any], message: Msg) -> None:
         headers = message.headers or {}
         REQUEST_ID.set(headers.get(REQUEST, ""))
+        TRACEPARENT.set(valid_traceparent(headers.get(TRACE, "")))
         began = time.perf_counter_ns()
         try:
-            if _deadline(headers) < self._bus.now():
+            if _number(headers, DEADLINE, math.inf) < self._bus.now():
                 HANDLED.labels(endpoint.name, "late").inc()
                 return
             answer = await endpoint.handler(loads(endpoint.takes, message.data), message.subject)
             if message.reply and answer is not None:
-                await message.respond(dumps(answer))
+                await message.respond(for_release(dumps(answer), _number(headers, SPEAKS, RELEASE)))
             HANDLED.labels(endpoint.name, "done").inc()
         except Exception as error:
             HANDLED.labels(endpoint.name, "error").inc()
@@ -180,12 +183,12 @@ def _fit(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]", "_", name)
 
 
-def _deadline(headers: Mapping[str, str]) -> float:
-    """Unix seconds. Raises BadRequest."""
+def _number(headers: Mapping[str, str], name: str, default: N) -> N:
+    """Raises BadRequest."""
     try:
-        return float(headers.get(DEADLINE, "inf"))
+        return type(default)(headers[name]) if name in headers else default
     except ValueError as error:
-        raise BadRequest(f"{DEADLINE} is not a time: {headers[DEADLINE]}") from error
+        raise BadRequest(f"{name} is no number: {headers[name]}") from error
 
 
 def _replying(answer: Callable[[], dict[str, Any]]) -> Callable[[Msg], Awaitable[None]]:

@@ -35,10 +35,12 @@ def api_role(settings: Settings) -> Role:
         from control.identity.keys import Keys
         from control.identity.tokens import Tokens
         from control.images.app import open_blobs
+        from control.releases import attend_top
         from control.top import open_top
 
         listener = listen(settings.api.host, settings.api.port, shared=settings.api.workers > 1)
-        async with open_top(settings, pod_name("api"), cell_buses=True) as top:
+        pod = pod_name("api")
+        async with open_top(settings, pod, cell_buses=True) as top:
             keys, directory = Keys(top.store, top.key), Directory(top.store)
             tokens = Tokens(keys, directory, timedelta(hours=settings.api.token_hours))
             health.checks["identity"] = lambda: tokens.ready
@@ -50,7 +52,8 @@ def api_role(settings: Settings) -> Role:
                     await asyncio.wait_for(tokens.until_ready(), START_SECONDS)
                 await serve_http(app, listener)
 
-            await run_until(stopping, tokens.run(), open_blobs(top).run(), serve())
+            attendance = attend_top(top, "nova-osapi_compute", pod)
+            await run_until(stopping, tokens.run(), open_blobs(top).run(), serve(), attendance.run())
 
     return role
 
@@ -58,11 +61,13 @@ def api_role(settings: Settings) -> Role:
 def scheduler_role(settings: Settings) -> Role:
     async def role(health: Health, stopping: asyncio.Event) -> None:
         from bus.service import Service
+        from control.releases import attend_top
         from control.scheduler.feed import Feed
         from control.scheduler.service import Scheduler
         from control.top import open_top
 
-        async with open_top(settings, pod_name("scheduler"), cell_buses=False) as top:
+        pod = pod_name("scheduler")
+        async with open_top(settings, pod, cell_buses=False) as top:
             feed = Feed(top)
             service = Service(top.bus, "scheduler", "0.1.0", "chooses and claims hosts")
             health.checks["model"] = lambda: feed.ready
@@ -73,7 +78,7 @@ def scheduler_role(settings: Settings) -> Role:
                 await service.serve("select", SCHEDULER_SELECT, Select, Scheduler(top, feed).select)
                 await asyncio.Event().wait()
 
-            await run_until(stopping, feed.run(), serve())
+            await run_until(stopping, feed.run(), serve(), attend_top(top, "nova-scheduler", pod).run())
             await drained(5, service.stop())
 
     return role
@@ -83,6 +88,7 @@ def super_conductor_role(settings: Settings) -> Role:
     async def role(health: Health, stopping: asyncio.Event) -> None:
         from control.conductor.top.conductor import SuperConductor
         from control.identity.keys import Keys
+        from control.releases import CONDUCTOR, attend_top
         from control.top import open_top
 
         pod = pod_name("super")
@@ -90,7 +96,8 @@ def super_conductor_role(settings: Settings) -> Role:
             keys = Keys(top.store, top.key)
             following = asyncio.create_task(keys.run(), name="signing keys")
             try:
-                await SuperConductor(top, keys, pod).run(health, stopping)
+                attending = attend_top(top, CONDUCTOR, pod, tells_cells=True).run()
+                await SuperConductor(top, keys, pod).run(health, stopping, attending)
             finally:
                 following.cancel()
 

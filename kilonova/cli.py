@@ -16,6 +16,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+status = typer.Typer(help="Look at a site from its records; works with every service stopped.", no_args_is_help=True)
+upgrade = typer.Typer(help="What an upgrade has to know.", no_args_is_help=True)
+status.add_typer(upgrade, name="upgrade")
+app.add_typer(status, name="status")
+
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file; KILONOVA_<SECTION>_<FIELD> override it.")]
 
 
@@ -113,6 +118,15 @@ def nats_permissions(
     from schemas.subjects import agent_permissions
 
     typer.echo(user_block(nkey, agent_permissions(cell, host)))
+
+
+@upgrade.command("check")
+def upgrade_check(config: Config = None) -> None:
+    """Show which process runs which release. Exits with 0 when all run this one, 1 while some are one behind, and 2
+    when something stands in the way of an upgrade."""
+    from control.manage.upgrade import check_upgrade
+
+    sys.exit(check_upgrade(load_settings(config)))
 
 
 def _mount_site() -> None:

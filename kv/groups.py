@@ -2,14 +2,13 @@
 
 Each nested transaction succeeds or fails by its own compares. etcd evaluates all of them on the state before the group,
 so members must not write what another one writes or compares; what conflicts with a group under way waits for it. At
-most two groups are under way; nothing waits when nothing is under way. A failed call reaches every member as an unknown
+most two groups are under way; nothing waits while little is done. A failed call reaches every member as an unknown
 outcome.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from weakref import WeakKeyDictionary, WeakMethod
+from weakref import WeakKeyDictionary
 
 import grpc
 from aetcd import rpc
@@ -17,6 +16,8 @@ from attrs import define, field
 
 from kv.backend import Backend
 from kv.metrics import GROUP_SIZE
+from kv.pace import Pace
+from kv.reads import GroupRead
 from schemas.errors import UnknownOutcome
 
 MAX_BYTES: Final = 1 << 20
@@ -24,8 +25,6 @@ MAX_OPERATIONS: Final = 128
 """etcd counts the members plus the largest member"""
 MAX_GROUPS: Final = 2
 _REFUSED: Final = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
-
-Send = Callable[[rpc.TxnRequest], Awaitable[rpc.TxnResponse]]
 
 
 @define(eq=False)
@@ -69,13 +68,13 @@ class _Group:
 class GroupCommit:
     """One a cluster: stores that share an etcd share it."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self) -> None:
         self._waiting: list[_Member] = []
         self._under_way: dict[asyncio.Task[None], _Group] = {}
         self._scheduled = False
+        self._pace = Pace()
 
-    async def commit(self, compares: list[Any], operations: list[Any]) -> tuple[bool, int]:
+    async def commit(self, etcd: Backend, compares: list[Any], operations: list[Any]) -> tuple[bool, int]:
         """Whether the compares held and the operations were applied, and the revision. Raises what the call raises."""
         request = rpc.TxnRequest(compare=compares, success=operations)
         member = _Member(
@@ -86,20 +85,22 @@ class GroupCommit:
             width=max(len(compares), len(operations)),
         )
         self._waiting.append(member)
+        loop = asyncio.get_running_loop()
+        linger = self._pace.linger(loop.time(), met=len(self._waiting) > 1 or bool(self._under_way))
         if not self._scheduled and len(self._under_way) < MAX_GROUPS:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            loop.call_later(linger, self._flush, etcd) if linger else loop.call_soon(self._flush, etcd)
         return await member.answer
 
-    def _flush(self) -> None:
+    def _flush(self, etcd: Backend) -> None:
         self._scheduled = False
         while self._waiting and len(self._under_way) < MAX_GROUPS:
             group = self._next_group()
             if not group.members:
                 return  # all that waits conflicts with what is under way
-            task = asyncio.create_task(self._run(group), name="group commit")
+            task = asyncio.create_task(_run(etcd, group), name="group commit")
             self._under_way[task] = group
-            task.add_done_callback(self._ended)
+            task.add_done_callback(lambda ended: self._ended(etcd, ended))
 
     def _next_group(self) -> _Group:
         group, left = _Group(), []
@@ -114,38 +115,41 @@ class GroupCommit:
         self._waiting = left
         return group
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, etcd: Backend, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        self._flush()
+        if not self._scheduled:
+            self._flush(etcd)
 
-    async def _run(self, group: _Group) -> None:
-        GROUP_SIZE.observe(len(group.members))
-        try:
-            if len(group.members) == 1:
-                await self._alone(group.members[0])
-                return
-            nested = [rpc.RequestOp(request_txn=member.request) for member in group.members]
-            answer = await self._send(rpc.TxnRequest(success=nested))
-            for member, response in zip(group.members, answer.responses, strict=True):
-                _resolve(member, response.response_txn.succeeded, answer.header.revision)
-        except Exception as error:
-            if len(group.members) > 1 and _was_refused(error):
-                for member in group.members:  # nothing was applied: one of them is invalid, let each answer for itself
-                    await self._alone(member)
-                return
-            for member in group.members:
-                _fail(member, error)
-        finally:
-            # gRPC ends the calls of a connection that is closed by cancelling them, which is no Exception.
-            for member in group.members:
-                _fail(member, UnknownOutcome("the connection to etcd was closed before it confirmed a write"))
 
-    async def _alone(self, member: _Member) -> None:
-        try:
-            answer = await self._send(member.request)
-            _resolve(member, answer.succeeded, answer.header.revision)
-        except Exception as error:
+async def _run(etcd: Backend, group: _Group) -> None:
+    GROUP_SIZE.observe(len(group.members))
+    try:
+        if len(group.members) == 1:
+            await _alone(etcd, group.members[0])
+            return
+        nested = [rpc.RequestOp(request_txn=member.request) for member in group.members]
+        answer = await etcd.txn(rpc.TxnRequest(success=nested), writes=True)
+        for member, response in zip(group.members, answer.responses, strict=True):
+            _resolve(member, response.response_txn.succeeded, answer.header.revision)
+    except Exception as error:
+        if len(group.members) > 1 and _was_refused(error):
+            for member in group.members:  # nothing was applied: one of them is invalid, let each answer for itself
+                await _alone(etcd, member)
+            return
+        for member in group.members:
             _fail(member, error)
+    finally:
+        # gRPC ends the calls of a connection that is closed by cancelling them, which is no Exception.
+        for member in group.members:
+            _fail(member, UnknownOutcome("the connection to etcd was closed before it confirmed a write"))
+
+
+async def _alone(etcd: Backend, member: _Member) -> None:
+    try:
+        answer = await etcd.txn(member.request, writes=True)
+        _resolve(member, answer.succeeded, answer.header.revision)
+    except Exception as error:
+        _fail(member, error)
 
 
 def _fail(member: _Member, error: Exception) -> None:
@@ -169,24 +173,12 @@ def _was_refused(error: Exception) -> bool:
     return isinstance(cause, grpc.aio.AioRpcError) and cause.code() in _REFUSED
 
 
-_groups: Final[WeakKeyDictionary[Backend, GroupCommit]] = WeakKeyDictionary()
+_groups: Final[WeakKeyDictionary[Backend, tuple[GroupCommit, GroupRead]]] = WeakKeyDictionary()
 
 
-def group_commit_of(backend: Backend) -> GroupCommit:
-    """The one of this etcd connection."""
-    found = _groups.get(backend)
+def groups_of(etcd: Backend) -> tuple[GroupCommit, GroupRead]:
+    """Those of this connection, which they do not hold: what is kept by it must not keep it."""
+    found = _groups.get(etcd)
     if found is None:
-        found = _groups[backend] = GroupCommit(_sender(backend))
+        found = _groups[etcd] = GroupCommit(), GroupRead()
     return found
-
-
-def _sender(backend: Backend) -> Send:
-    """Holds the connection weakly: what `_groups` keeps by it must not keep it. A store that commits holds it."""
-    method = WeakMethod(backend.txn)
-
-    def send(request: rpc.TxnRequest) -> Awaitable[rpc.TxnResponse]:
-        txn = method()
-        assert txn is not None
-        return txn(request, writes=True)
-
-    return send

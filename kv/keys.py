@@ -7,7 +7,17 @@ from attrs import frozen
 
 from schemas.flavor import Flavor, KeyPair
 from schemas.host import Alive, CellMapping, Host, HostMapping, Service
-from schemas.identity import Assignment, NameIndex, Project, Region, RevokedToken, Role, SigningKey, User
+from schemas.identity import (
+    AppCredential,
+    Assignment,
+    NameIndex,
+    Project,
+    Region,
+    RevokedToken,
+    Role,
+    SigningKey,
+    User,
+)
 from schemas.image import Blob, Image, Waste
 from schemas.operation import Action, Deleted, Operation, Outbox
 from schemas.placement import Allocation, Children, Erasures, Provider, ResourceClass, Trait, Usages
@@ -90,6 +100,8 @@ class Global:
     KEYPAIR_TALLIES = Family("keypair-tallies/{user}", Tally)
     QUOTA_LIMITS = Family("quotas/limits/{project}", QuotaLimits)
     QUOTA_USAGE = Family("quotas/usage/{project}", QuotaUsage)
+    PLACEMENT = Span("placement/", _end("placement/"), object)
+    """all of it, that one watch may tell of each transaction as a whole"""
     PROVIDERS = Family("placement/providers/{uuid}", Provider)
     USAGES = Family("placement/usages/{uuid}", Usages)
     PROVIDER_NAMES = Family("placement/names/{name}", NameIndex)
@@ -109,11 +121,14 @@ class Global:
     ROLES = Family("roles/{id}", Role)
     ROLE_NAMES = Family("role-names/{name}", NameIndex)
     ASSIGNMENTS = Family("assignments/{user}/{project}", Assignment)
+    APP_CREDENTIALS = Family("app-credentials/{id}", AppCredential)
+    APP_CREDENTIAL_NAMES = Family("app-credential-names/{user}/{name}", NameIndex)
     REGIONS = Family("regions/{id}", Region)
     REVOKED_TOKENS = Family("revoked-tokens/{audit}", RevokedToken)
     IMAGES = Family("images/{id}", Image)
     BLOBS = Family("blobs/{digest}", Blob)
     WASTE = Family("waste/{object}", Waste)
+    SERVICES = Family("services/{binary}/{pod}", Service)
 
 
 class Cell:

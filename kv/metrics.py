@@ -15,3 +15,6 @@ TRANSACTIONS = Counter(
 GROUP_SIZE = Histogram(
     "kilonova_store_group_size", "Transactions that went to etcd as one", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
 )
+READ_GROUP_SIZE = Histogram(
+    "kilonova_store_read_group_size", "Reads that went to etcd as one", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+)

@@ -6,20 +6,18 @@ from typing import Any, TypeVar, overload
 from aetcd import rpc
 
 from kv.backend import Backend
-from kv.groups import group_commit_of
+from kv.groups import groups_of
 from kv.keys import Key, Span
 from kv.metrics import TRANSACTIONS, WRITES
+from kv.reads import MAX_KEYS
 from kv.txn import Stored, Txn
-from schemas.codec import loads
+from schemas.codec import RELEASE, for_release, loads
 from schemas.errors import CompareFailed, UnknownOutcome, UnreadableRecord
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 R = TypeVar("R")
-
-MAX_OPERATIONS = 128
-"""etcd's default limit of operations in a transaction"""
 
 
 class Store:
@@ -28,12 +26,14 @@ class Store:
     def __init__(self, etcd: Backend, prefix: str) -> None:
         self.etcd = etcd
         self.prefix = prefix
-        self._groups = group_commit_of(etcd)
+        self.release = RELEASE
+        """of the oldest process that reads what is written here"""
+        self._commits, self._reads = groups_of(etcd)
 
     async def get(self, key: Key[R]) -> Stored[R] | None:
         """Linearizable."""
-        answer = await self.etcd.range(rpc.RangeRequest(key=self._full(key.path)))
-        return self.stored(key.cls, answer.kvs[0]) if answer.kvs else None
+        (kv,) = await self._reads.read(self.etcd, [self._full(key.path)])
+        return self.stored(key.cls, kv) if kv else None
 
     @overload
     async def read(self, a: Key[A], /) -> tuple[Stored[A] | None]: ...
@@ -54,13 +54,10 @@ class Store:
     async def read_all(self, keys: Sequence[Key[R]]) -> list[Stored[R] | None]:
         """As `read`, for any number; each 128 keys are of one revision."""
         found: list[Stored[R] | None] = []
-        for i in range(0, len(keys), MAX_OPERATIONS):
-            part = keys[i : i + MAX_OPERATIONS]
-            ops = [rpc.RequestOp(request_range=rpc.RangeRequest(key=self._full(k.path))) for k in part]
-            answer = await self.etcd.txn(rpc.TxnRequest(success=ops), writes=False)
-            for key, response in zip(part, answer.responses, strict=True):
-                kvs = response.response_range.kvs
-                found.append(self.stored(key.cls, kvs[0]) if kvs else None)
+        for i in range(0, len(keys), MAX_KEYS):
+            part = keys[i : i + MAX_KEYS]
+            kvs = await self._reads.read(self.etcd, [self._full(key.path) for key in part])
+            found += [self.stored(key.cls, kv) if kv else None for key, kv in zip(part, kvs, strict=True)]
         return found
 
     async def range(self, span: Span[R]) -> list[Stored[R]]:
@@ -106,6 +103,11 @@ class Store:
         request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), count_only=True)
         return int((await self.etcd.range(request)).count)
 
+    async def revision(self) -> int:
+        """The store's revision at some moment after the call: linearizable."""
+        answer = await self.etcd.range(rpc.RangeRequest(key=self._full("revision"), keys_only=True))
+        return int(answer.header.revision)
+
     async def commit(self, txn: Txn) -> int:
         """The revision of the writes. Raises CompareFailed when the world moved on, UnknownOutcome when it may or
         may not have been applied or may still be."""
@@ -116,11 +118,15 @@ class Store:
         ops = [
             rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=self._full(w.path)))
             if w.data is None
-            else rpc.RequestOp(request_put=rpc.PutRequest(key=self._full(w.path), value=w.data, lease=w.lease))
+            else rpc.RequestOp(
+                request_put=rpc.PutRequest(
+                    key=self._full(w.path), value=for_release(w.data, self.release), lease=w.lease
+                )
+            )
             for w in txn.writes.values()
         ]
         try:
-            succeeded, revision = await self._groups.commit(compares, ops)
+            succeeded, revision = await self._commits.commit(self.etcd, compares, ops)
         except UnknownOutcome:
             TRANSACTIONS.labels(txn.purpose, "unknown").inc()
             raise

@@ -6,7 +6,7 @@ import sys
 import structlog
 from structlog.types import EventDict, WrappedLogger
 
-from schemas.context import REQUEST_ID
+from schemas.context import REQUEST_ID, TRACEPARENT, trace_id
 
 
 def configure_logs(role: str, level: str, form: str) -> None:
@@ -14,6 +14,8 @@ def configure_logs(role: str, level: str, form: str) -> None:
         event.setdefault("role", role)
         if request := REQUEST_ID.get():
             event.setdefault("request_id", request)
+        if trace := TRACEPARENT.get():
+            event.setdefault("trace_id", trace_id(trace))
         return event
 
     number = logging.getLevelNamesMapping()[level.upper()]

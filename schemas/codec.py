@@ -122,7 +122,7 @@ def loads(cls: type[T], data: bytes) -> T:
 
 def for_release(data: bytes, release: int) -> bytes:
     """What `dumps` gave, as a process of this release reads it."""
-    return data if release >= RELEASE else orjson.dumps(_lowered(orjson.loads(data), release))
+    return data if release >= RELEASE or not _convertible else orjson.dumps(_lowered(orjson.loads(data), release))
 
 
 def _lowered(value: Any, release: int) -> Any:

@@ -24,6 +24,7 @@
     │   │   └── SubjectForbidden  ... since our user of NATS may not use the subject
     │   └── NobodyListens 503     no process serves the subject right now
     ├── UnreadableRecord          stored or received bytes are not the record that was expected
+    ├── ReleaseRefused            the process and the site are too many releases apart
     ├── CompareFailed             a guarded transaction lost: decide again on fresh state
     ├── NoValidHost               no host can take the server
     └── HostError                 the hypervisor could not do it
@@ -159,6 +160,10 @@ class NobodyListens(Unavailable):
 
 
 class UnreadableRecord(KilonovaError):
+    pass
+
+
+class ReleaseRefused(KilonovaError):
     pass
 
 

@@ -22,7 +22,8 @@ class Host:
 @record(1)
 @frozen
 class Service:
-    """An agent's registration. A new `session` begins with each start of the agent; `host_id` is the machine's."""
+    """A process as it registered. A new `session` begins with each start; an agent's `host_id` is its machine's. The
+    `version` is the release of the records and messages that it knows."""
 
     host: str
     binary: str

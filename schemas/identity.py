@@ -1,6 +1,7 @@
 """Who may ask: domains are one (`default`), users, projects, roles and what roles a user has where."""
 
 from datetime import datetime
+from typing import Any
 
 from attrs import field, frozen
 
@@ -9,6 +10,8 @@ from schemas.codec import record
 DOMAIN = "default"
 """The one domain. An assignment on it as a project is a role in the domain."""
 DOMAIN_NAME = "Default"
+SYSTEM = "system"
+"""An assignment on it as a project is a role on the whole system."""
 
 
 @record(1)
@@ -20,8 +23,8 @@ class User:
     created: datetime
     enabled: bool = True
     default_project: str | None = None
-    email: str | None = None
-    description: str = ""
+    extra: dict[str, Any] = field(factory=dict)
+    """whatever else a client gave: email, description, ...; shown beside the rest, as Keystone does"""
     epoch: int = 0
     """raised when the password changes or tokens are revoked: tokens carry it"""
 
@@ -35,6 +38,9 @@ class Project:
     enabled: bool = True
     description: str = ""
     tags: tuple[str, ...] = ()
+    parent: str = DOMAIN
+    """another project, or the domain"""
+    extra: dict[str, Any] = field(factory=dict)
 
 
 @record(1)
@@ -43,16 +49,35 @@ class Role:
     id: str
     name: str
     description: str = ""
+    extra: dict[str, Any] = field(factory=dict)
 
 
 @record(1)
 @frozen
 class Assignment:
-    """The roles, by id, of one user in one project."""
+    """The roles, by id, of one user in one project, in the domain (`DOMAIN`) or on the system (`SYSTEM`)."""
 
     user: str
     project: str
     roles: frozenset[str]
+
+
+@record(1)
+@frozen
+class AppCredential:
+    """What a program logs in with in its user's stead, for one project, with some of its roles."""
+
+    id: str
+    name: str
+    user: str
+    project: str
+    secret_hash: str
+    roles: frozenset[str]
+    """by id; what of them the user has lost since does not count"""
+    description: str | None = None
+    expires: datetime | None = None
+    unrestricted: bool = False
+    """whether its tokens may make and delete application credentials"""
 
 
 @record(1)
@@ -100,6 +125,10 @@ class Identity:
     roles: frozenset[str] = field(factory=frozenset)
     expires: datetime | None = None
     request_id: str = ""
+    domain: str = ""
+    """set when the token is scoped to it; `project` is empty then"""
+    system: bool = False
+    """whether the token is scoped to the system; `project` is empty then"""
 
     @property
     def is_admin(self) -> bool:

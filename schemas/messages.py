@@ -114,6 +114,7 @@ class Hello:
     kind: Literal["start", "inventory", "beat"]
     host_id: str
     version: int = 1
+    """the release of the records and messages that the agent knows"""
     facts: HostFacts | None = None
     guests: tuple[GuestState, ...] = ()
 

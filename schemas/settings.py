@@ -87,7 +87,11 @@ class ApiSettings:
     request_timeout: float = 60.0
     """seconds after which a request is answered with 503; uploads and downloads of images take as long as they do"""
     policy_file: str = ""
-    """a policy.yaml that overrides default rules; empty: none"""
+    """a policy.yaml that overrides default rules of compute; empty: none"""
+    identity_policy_file: str = ""
+    """the same for Keystone's rules of the built-in identity"""
+    image_policy_file: str = ""
+    """the same for Glance's rules of the built-in images"""
     workers: int = 1
 
     @property

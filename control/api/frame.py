@@ -1,6 +1,7 @@
-"""What surrounds every request: its id, a deadline, a limit of its body, one line in the log, one observation."""
+"""What surrounds every request: its id and trace, a deadline, a limit of its body, a line in the log, a figure."""
 
 import asyncio
+import os
 import time
 from typing import Any, Final
 from uuid import uuid4
@@ -11,7 +12,7 @@ from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control.compute.app import OPERATION
-from schemas.context import REQUEST_ID
+from schemas.context import REQUEST_ID, TRACEPARENT, new_traceparent, valid_traceparent
 from schemas.errors import TooLarge, fault_name
 
 log = structlog.get_logger()
@@ -46,6 +47,8 @@ class Frame:
         began = time.perf_counter()
         request_id = f"req-{uuid4()}"
         REQUEST_ID.set(request_id)
+        given = next((v for k, v in scope["headers"] if k == b"traceparent"), b"").decode("latin-1")
+        TRACEPARENT.set(valid_traceparent(given) or new_traceparent(os.urandom(24)))
         structlog.contextvars.bind_contextvars(request_id=request_id)
         ids = request_id.encode()
         status = 0

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -21,6 +21,9 @@ from schemas.server import CELL0
 from schemas.settings import BusSettings, StoreSettings
 
 log = structlog.get_logger()
+
+_STORE: Final = StoreSettings()
+_BUS: Final = BusSettings()
 
 
 @define(eq=False)
@@ -45,8 +48,8 @@ class Cells:
         with_bus: bool,
         open_etcd: Callable[[StoreSettings], Backend] = Etcd,
         connect: Callable[[BusSettings, str], Awaitable[Bus]] = Bus.connect,
-        like_store: StoreSettings = StoreSettings(),
-        like_bus: BusSettings = BusSettings(),
+        like_store: StoreSettings = _STORE,
+        like_bus: BusSettings = _BUS,
     ) -> None:
         """What a mapping does not say, such as TLS, is as in `like_store` and `like_bus`."""
         self.mappings = Cache(store, Global.CELLS.under(), self._changed)
@@ -69,6 +72,10 @@ class Cells:
     def names(self) -> list[str]:
         """All but cell0."""
         return [name for name in self._cells if name != CELL0]
+
+    def all(self) -> list[CellAccess]:
+        """cell0 too."""
+        return list(self._cells.values())
 
     def enabled(self) -> frozenset[str]:
         return frozenset(n for n, c in self._cells.items() if n != CELL0 and not c.mapping.disabled)

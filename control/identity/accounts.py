@@ -5,11 +5,13 @@ from typing import Final, Generic, TypeVar
 
 from attrs import evolve, frozen
 
+from control.identity.app_credentials import remove_all
+from kv.groups import MAX_OPERATIONS
 from kv.keys import Family, Global
-from kv.store import MAX_OPERATIONS, Store
+from kv.store import Store
 from kv.txn import Stored, Txn
 from schemas.errors import CompareFailed, Conflict, NotFound
-from schemas.identity import DOMAIN, Assignment, NameIndex, Project, Role, User
+from schemas.identity import DOMAIN, AppCredential, Assignment, NameIndex, Project, Role, User
 
 R = TypeVar("R", User, Project, Role)
 
@@ -71,8 +73,14 @@ async def update(store: Store, kind: Kind[R], id_: str, change: Callable[[R], R]
     raise Conflict(f"The {kind.noun} {id_} keeps being changed by others: try again.")
 
 
-async def remove(store: Store, kind: Kind[R], id_: str, concerned: Callable[[Assignment], bool]) -> int:
-    """The record, its name and the grants that it is `concerned` in."""
+async def remove(
+    store: Store,
+    kind: Kind[R],
+    id_: str,
+    concerned: Callable[[Assignment], bool],
+    apps: Callable[[AppCredential], bool] | None = None,
+) -> int:
+    """The record, its name, and the grants and application credentials that it is concerned in."""
     stored = await read(store, kind, id_)
     revision = await store.commit(Txn(f"{kind.noun}-delete").remove(stored).delete(kind.names(stored.value.name)))
     grants = [s for s in await store.range(Global.ASSIGNMENTS.under()) if concerned(s.value)]
@@ -81,7 +89,7 @@ async def remove(store: Store, kind: Kind[R], id_: str, concerned: Callable[[Ass
         for assignment in grants[i : i + MAX_OPERATIONS // 2]:
             txn.delete(assignment.key)
         revision = await store.commit(txn)
-    return revision
+    return max(revision, await remove_all(store, apps)) if apps else revision
 
 
 async def grant(store: Store, user: str, scope: str, roles: frozenset[str]) -> int:
@@ -90,20 +98,20 @@ async def grant(store: Store, user: str, scope: str, roles: frozenset[str]) -> i
 
 
 async def revoke(store: Store, user: str, scope: str, role: str) -> int:
-    """Raises NotFound when it was not granted."""
+    """The user's application credentials for `scope` go with it. Raises NotFound when it was not granted."""
 
     def without(had: frozenset[str]) -> frozenset[str]:
         if role not in had:
             raise no_grant(user, scope, role)
         return had - {role}
 
-    return await _assign(store, user, scope, without)
+    revision = await _assign(store, user, scope, without)
+    return max(revision, await remove_all(store, lambda app: (app.user, app.project) == (user, scope)))
 
 
 def no_grant(user: str, scope: str, role: str) -> NotFound:
-    where = f"domain: {scope}" if scope == DOMAIN else f"project: {scope}"
     return NotFound(
-        f"Could not find role assignment with role: {role}, user or group: {user}, project, domain, or system: {where}."
+        f"Could not find role assignment with role: {role}, user or group: {user}, project, domain, or system: {scope}."
     )
 
 

@@ -24,7 +24,7 @@ from kv.keys import Global
 from kv.store import Store
 from kv.txn import Txn
 from schemas.errors import Conflict
-from schemas.identity import DOMAIN, Project, Region, Role, User
+from schemas.identity import DOMAIN, SYSTEM, Project, Region, Role, User
 
 ROLE_NAMES: Final = ("admin", "manager", "member", "reader", "service")
 PROJECT_TEXTS: Final = {
@@ -51,7 +51,7 @@ async def bootstrap_identity(
         for name, text in PROJECT_TEXTS.items()
     }
     admin = await _user(store, "admin", admin_password, projects["admin"], now)
-    for scope in (projects["admin"].id, DOMAIN):
+    for scope in (projects["admin"].id, DOMAIN, SYSTEM):
         await grant(store, admin.id, scope, frozenset({roles["admin"].id}))
     if demo_password is not None:
         demo = await _user(store, "demo", demo_password, projects["demo"], now)

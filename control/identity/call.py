@@ -2,28 +2,37 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+import orjson
 from attrs import define, frozen
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from control.identity.directory import Directory
-from control.identity.http import auth_token
+from control.identity.http import auth_token, json_answer, read_body
+from control.identity.lists import View, matching, paged
 from control.identity.passwords import Passwords
+from control.identity.policy import enforce, project_target, user_target
+from control.identity.schemas import malformed
 from control.identity.tokens import Standing, Tokens
+from control.rules import Rules
+from kv.keys import Global
 from kv.store import Store
 from schemas.errors import Forbidden
+from schemas.identity import DOMAIN
 
 SEEN_SECONDS: Final = 2.0
 """how long an answer waits until this process has seen the write itself"""
+SUBJECT: Final = "X-Subject-Token"
 
 
 @define(eq=False)
 class Desk:
     tokens: Tokens
     passwords: Passwords
+    rules: Rules
     api_url: str
     configured_region: str
 
@@ -59,10 +68,8 @@ class Call:
     desk: Desk
     request: Request
     standing: Standing
-
-    @property
-    def is_admin(self) -> bool:
-        return any(role.name == "admin" for role in self.standing.roles)
+    body: dict[str, Any]
+    """empty when none was sent"""
 
     @property
     def query(self) -> dict[str, str]:
@@ -80,48 +87,83 @@ class Call:
         value: str = self.request.path_params[name]
         return value
 
-    def require_admin_or(self, user: str) -> None:
-        if not self.is_admin and self.standing.user.id != user:
-            raise self.forbidden()
+    def given(self, noun: str) -> Any:
+        """What the body says under `noun`; nothing is an empty object, which the schema will refuse."""
+        return self.body.get(noun, {})
 
-    def forbidden(self) -> Forbidden:
-        rule = self.request.scope["endpoint"].__name__
-        return Forbidden(f"You are not authorized to perform the requested action: identity:{rule}.")
+    def listed(self, name: str, views: list[View], fields: tuple[str, ...] = ()) -> Response:
+        """A page of those that fit the query in `fields`."""
+        return json_answer(paged(name, matching(views, self.query, fields), self.query, self.url))
+
+    def forbidden(self, why: str) -> Forbidden:
+        return Forbidden(f"You are not authorized to perform the requested action: {why}.")
 
 
 Handler = Callable[[Call], Awaitable[Response]]
-Who = Literal["anyone", "admin"]
 
 
 @frozen
 class Operation:
-    """A line of the table of what can be asked. `who`: anyone with a token, or an admin; handlers may ask for more."""
+    """A line of the table of what can be asked. `rule` is Keystone's, without `identity:`."""
 
     method: str
     path: str
     handler: Handler
-    who: Who = "admin"
+    rule: str
 
 
 def route(operation: Operation, desk: Desk) -> Route:
     async def endpoint(request: Request) -> Response:
         standing = await desk.tokens.inspect(auth_token(request))
-        call = Call(desk, request, standing)
-        if operation.who == "admin" and not call.is_admin:
-            raise call.forbidden()
+        call = Call(desk, request, standing, await read_object(request))
+        enforce(desk.rules, operation.rule, standing, await _target(call))
         return await operation.handler(call)
 
-    endpoint.__name__ = operation.handler.__name__
     return Route(operation.path, endpoint, methods=[operation.method])
 
 
-def matching(views: list[dict[str, Any]], query: dict[str, str], fields: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Those that have, in each of `fields` that is asked for, the asked value."""
-    wanted = {field: query[field] for field in fields if field in query}
-    return [view for view in views if all(_same(view.get(field), value) for field, value in wanted.items())]
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body; empty when there is none. Raises BadRequest in Keystone's words."""
+    if request.method in ("GET", "HEAD", "DELETE") or not (body := await read_body(request)):
+        return {}
+    if request.headers.get("content-type", "").partition(";")[0].strip() not in ("application/json", ""):
+        raise malformed("application/json", "Content-Type header")
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise malformed("valid JSON", "request body") from error
+    if not isinstance(found, dict):
+        raise malformed("valid JSON object", "request body")
+    return found
 
 
-def _same(value: Any, asked: str) -> bool:
-    if isinstance(value, bool):
-        return value == (asked.lower() not in ("0", "false"))
-    return value is not None and str(value) == asked
+async def _target(call: Call) -> dict[str, Any]:
+    """What the request is about, as far as the path names it. What does not exist leaves its names out: whoever may
+    not see everything is refused then, and nobody learns what there is."""
+    directory, parts = call.desk.directory, call.request.path_params
+    target: dict[str, Any] = {"target.domain_id": DOMAIN}
+    if "user" in parts:
+        target["user_id"] = parts["user"]
+        user = await directory.user(parts["user"])
+        target |= user_target(user) if user else {}
+    if "project" in parts:
+        project = await directory.project(parts["project"])
+        target |= project_target(project) if project else {}
+    if "domain" in parts:
+        target["target.domain.id"] = parts["domain"]
+    if "role" in parts:
+        role = directory.roles.get(Global.ROLES(parts["role"]))
+        target |= {"target.role.name": role.name, "target.role.domain_id": None} if role else {}
+    if "app" in parts:
+        app = await directory.app_credential(parts["app"])
+        target |= {"user_id": app.user} if app else {}
+    if call.request.method == "POST":  # made in the one domain, unless the body says another, which is not there
+        for noun in ("user", "project"):
+            given = call.body.get(noun)
+            wanted = given.get("domain_id") if isinstance(given, dict) else None
+            target.setdefault(f"target.{noun}.domain_id", wanted or DOMAIN)
+    if SUBJECT in call.request.headers and call.request.url.path.endswith("/auth/tokens"):
+        window = call.desk.tokens.window(call.query)
+        subject = await call.desk.tokens.subject(call.request.headers[SUBJECT], window)
+        target["target.token.user_id"] = subject.user.id
+    return target

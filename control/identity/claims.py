@@ -19,10 +19,10 @@ REFUSED: Final = "The request you have made requires authentication."
 
 @frozen
 class Claims:
-    """`project` is None when the token is unscoped, the domain's id when it is scoped to that."""
+    """`scope` is a project's id, `DOMAIN`, `SYSTEM`, or None when the token is unscoped."""
 
     user: str
-    project: str | None
+    scope: str | None
     methods: tuple[str, ...]
     issued: datetime
     expires: datetime
@@ -30,6 +30,8 @@ class Claims:
     """the user's when it was issued"""
     audit: tuple[str, ...]
     """its own audit id and, when it was got with another token, that one's"""
+    app: str | None = None
+    """the application credential that it was got with, by id"""
 
 
 def fernet(secret: bytes) -> Fernet:
@@ -41,12 +43,13 @@ def seal(claims: Claims, key: Fernet) -> str:
     parts = [
         FORMAT,
         claims.user,
-        claims.project,
+        claims.scope,
         claims.methods,
         to_us(claims.issued),
         to_us(claims.expires),
         claims.epoch,
         claims.audit,
+        claims.app,
     ]
     return key.encrypt(orjson.dumps(parts)).decode().rstrip("=")
 
@@ -66,8 +69,8 @@ def _claims(payload: bytes) -> Claims | None:
     parts = orjson.loads(payload)
     if parts[0] != FORMAT:
         return None
-    _, user, project, methods, issued, expires, epoch, audit = parts
-    return Claims(user, project, tuple(methods), _moment(issued), _moment(expires), epoch, tuple(audit))
+    _, user, scope, methods, issued, expires, epoch, audit, app = parts
+    return Claims(user, scope, tuple(methods), _moment(issued), _moment(expires), epoch, tuple(audit), app)
 
 
 def _moment(us: int) -> datetime:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from kv.cache import Cache, Change
 from kv.keys import Family, Global, Key
 from kv.store import Store
-from schemas.identity import Assignment, NameIndex, Project, Role, User
+from schemas.identity import DOMAIN, SYSTEM, AppCredential, Assignment, NameIndex, Project, Role, User
 
 R = TypeVar("R")
 
@@ -30,6 +30,7 @@ class Directory:
         self.roles = Cache(store, Global.ROLES.under(), self._changed)
         self.assignments = Cache(store, Global.ASSIGNMENTS.under(), self._assigned)
         self.revoked = Cache(store, Global.REVOKED_TOKENS.under(), self._changed)
+        self.app_credentials = Cache(store, Global.APP_CREDENTIALS.under(), self._changed)
         self.regions = Cache(store, Global.REGIONS.under(), self._changed)
         self._roles_of: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         """user -> project -> role ids"""
@@ -59,8 +60,11 @@ class Directory:
     async def project(self, project: str) -> Project | None:
         return await self._known(self.projects, Global.IDENTITY_PROJECTS(project))
 
+    async def app_credential(self, id_: str) -> AppCredential | None:
+        return await self._known(self.app_credentials, Global.APP_CREDENTIALS(id_))
+
     async def roles_on(self, user: str, project: str) -> tuple[Role, ...]:
-        """What `user` may be in `project`, by name; `project` may be the domain."""
+        """What `user` may be in `project`, by name; `project` may be the domain or the system."""
         ids = self._roles_of[user].get(project) if user in self._roles_of else None
         if ids is None:
             assignment = await self._fetch(Global.ASSIGNMENTS(user, project))
@@ -79,10 +83,34 @@ class Directory:
         known |= {role.name: role for role in roles}
         return tuple(known[name] for name in sorted(names & known.keys()))
 
+    def implied_by(self, prior: Role) -> tuple[Role, ...]:
+        """What it brings with it, by name."""
+        return tuple(role for role in self.with_implied((prior,)) if role != prior)
+
     def projects_of(self, user: str) -> list[Project]:
         """Those in which the user has a role, by name."""
-        found = [self.projects.get(Global.IDENTITY_PROJECTS(id_)) for id_ in self._roles_of.get(user, {})]
+        scopes = self._roles_of.get(user, {}).keys() - {DOMAIN, SYSTEM}
+        found = [self.projects.get(Global.IDENTITY_PROJECTS(id_)) for id_ in scopes]
         return sorted((project for project in found if project), key=lambda project: project.name)
+
+    def children_of(self, project: str) -> list[Project]:
+        """By name; only the next generation."""
+        found = [s.value for s in self.projects.items.values() if s.value.parent == project]
+        return sorted(found, key=lambda child: child.name)
+
+    def parents_of(self, project: Project) -> list[Project]:
+        """The nearest first."""
+        found: list[Project] = []
+        parent = self.projects.get(Global.IDENTITY_PROJECTS(project.parent))
+        while parent and parent not in found:
+            found.append(parent)
+            parent = self.projects.get(Global.IDENTITY_PROJECTS(parent.parent))
+        return found
+
+    def app_credentials_of(self, user: str) -> list[AppCredential]:
+        """By name."""
+        found = [s.value for s in self.app_credentials.items.values() if s.value.user == user]
+        return sorted(found, key=lambda app: app.name)
 
     def all_assignments(self) -> list[Assignment]:
         return [stored.value for stored in self.assignments.items.values()]
@@ -93,6 +121,15 @@ class Directory:
 
     async def login_project(self, project: str | None, name: str | None) -> Project | None:
         return await self._named(Global.IDENTITY_PROJECTS, Global.PROJECT_NAMES, project, name)
+
+    async def login_app(self, id_: str | None, name: str | None, user: str | None) -> AppCredential | None:
+        """As etcd has it now, by id or by name and user."""
+        if id_ is None:
+            index = await self._fetch(Global.APP_CREDENTIAL_NAMES(user or "", name or ""))
+            if index is None:
+                return None
+            id_ = index.id
+        return await self._fetch(Global.APP_CREDENTIALS(id_))
 
     async def _named(self, family: Family[R], names: Family[NameIndex], id_: str | None, name: str | None) -> R | None:
         if id_ is None:
@@ -114,7 +151,15 @@ class Directory:
         return stored.value if stored else None
 
     def _caches(self) -> tuple[Cache[Any], ...]:
-        return self.users, self.projects, self.roles, self.assignments, self.revoked, self.regions
+        return (
+            self.users,
+            self.projects,
+            self.roles,
+            self.assignments,
+            self.revoked,
+            self.app_credentials,
+            self.regions,
+        )
 
     def _changed(self, _: Change[R]) -> None:
         self.version += 1

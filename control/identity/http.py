@@ -13,26 +13,22 @@ LONGEST_BODY: Final = 1 << 20
 """bytes of JSON; uploads are not read here"""
 
 
-async def read_json(request: Request) -> Any:
-    """Raises BadRequest when the body is not JSON, TooLarge when it is no request but a load."""
+async def read_body(request: Request) -> bytes:
+    """Raises TooLarge when it is no request but a load."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_BODY:
             raise TooLarge(f"The body is larger than {LONGEST_BODY} bytes.")
+    return bytes(body)
+
+
+async def read_json(request: Request) -> Any:
+    """Raises BadRequest when the body is not JSON."""
     try:
-        return orjson.loads(body)
+        return orjson.loads(await read_body(request))
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not JSON: {error}.") from error
-
-
-async def read_object(request: Request, name: str) -> dict[str, Any]:
-    """The object under `name` in the body."""
-    body = await read_json(request)
-    found = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(found, dict):
-        raise BadRequest(f"Expecting to find {name} in request body.")
-    return found
+        raise BadRequest(f"Malformed JSON in request body: {error}.") from error
 
 
 def json_answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

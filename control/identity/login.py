@@ -5,10 +5,12 @@ from typing import Any, Final, Literal
 from attrs import field, frozen
 
 from control.identity.claims import REFUSED
+from control.identity.schemas import malformed, validate
 from schemas.errors import BadRequest, Unauthorized
 from schemas.identity import DOMAIN, DOMAIN_NAME
 
-METHODS: Final = ("password", "token")
+METHODS: Final = ("password", "token", "application_credential")
+SCOPES: Final = ("project", "domain", "system", "unscoped", "OS-TRUST:trust")
 
 
 @frozen
@@ -23,8 +25,17 @@ class Ref:
 class Scope:
     """`default`: nothing was said, so it is the user's default project, if any."""
 
-    kind: Literal["default", "unscoped", "project", "domain"]
+    kind: Literal["default", "unscoped", "project", "domain", "system"]
     project: Ref | None = None
+
+
+@frozen
+class AppLogin:
+    """An application credential by id, or by name and user."""
+
+    ref: Ref
+    user: Ref | None
+    secret: str = field(repr=False)
 
 
 @frozen
@@ -34,72 +45,96 @@ class Login:
     password: str = field(repr=False)
     token: str | None = field(repr=False)
     scope: Scope
+    app: AppLogin | None = None
 
 
-def parse_login(body: Any) -> Login:
+def parse_login(body: dict[str, Any]) -> Login:
     """Raises BadRequest when it is not an authentication request, Unauthorized for what this site does not have."""
-    auth = _dict(_dict(body, "the body").get("auth"), "auth")
-    identity = _dict(auth.get("identity"), "auth.identity")
-    methods = identity.get("methods")
-    if not isinstance(methods, list) or not methods or not all(isinstance(m, str) for m in methods):
-        raise _bad("auth.identity.methods must name at least one method")
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise Unauthorized(f"Attempted to authenticate with an unsupported method: {unknown[0]}.")
-    user: Ref | None = None
-    password: Any = ""
-    token: Any = None
-    if "password" in methods:
-        given = _dict(_dict(identity.get("password"), "auth.identity.password").get("user"), "password.user")
-        user, password = parse_ref(given, "user"), given.get("password")
-        if not isinstance(password, str):
-            raise _bad("password.user.password must be a string")
-    if "token" in methods:
-        token = _dict(identity.get("token"), "auth.identity.token").get("id")
-        if not isinstance(token, str):
-            raise _bad("token.id must be a string")
-    return Login(tuple(dict.fromkeys(methods)), user, password, token, parse_scope(auth.get("scope")))
+    auth = body.get("auth")
+    if auth is None:
+        raise malformed("auth", "request body")
+    validate("auth", auth)
+    identity: dict[str, Any] = auth["identity"]
+    methods: tuple[str, ...] = tuple(dict.fromkeys(identity["methods"]))
+    for method in methods:
+        if method not in identity:
+            raise malformed(method, "identity")
+    if any(method not in METHODS for method in methods):
+        raise Unauthorized("Attempted to authenticate with an unsupported method.")
+    scope = parse_scope(auth.get("scope"))
+    user, password = _password(identity["password"]) if "password" in methods else (None, "")
+    token: str | None = identity["token"]["id"] if "token" in methods else None
+    app = None
+    if "application_credential" in methods:
+        if scope.kind != "default":
+            raise Unauthorized(
+                "Error authenticating with application credential: Application credentials cannot request a scope."
+            )
+        app = _app_login(identity["application_credential"])
+    return Login(methods, user, password, token, scope, app)
 
 
 def parse_scope(scope: Any) -> Scope:
     if scope is None:
         return Scope("default")
-    if scope == "unscoped" or (isinstance(scope, dict) and "unscoped" in scope):
+    if scope == "unscoped":
         return Scope("unscoped")
-    scope = _dict(scope, "auth.scope")
-    if "project" in scope:
-        return Scope("project", parse_ref(_dict(scope["project"], "scope.project"), "project"))
-    if "domain" in scope:
+    if not isinstance(scope, dict) or sum(kind in scope for kind in SCOPES) != 1:
+        raise malformed("project, domain, OS-TRUST:trust or unscoped", "scope")
+    kind = next(kind for kind in SCOPES if kind in scope)
+    if kind == "project":
+        return Scope("project", parse_ref(scope["project"], "project", "scope/project"))
+    if kind == "domain":
+        _has_a_name(scope["domain"], "scope/domain")
         require_domain(scope["domain"])
         return Scope("domain")
-    if "system" in scope:
-        raise Unauthorized("This site has no system scope: authenticate for a project or a domain.")
-    raise _bad("auth.scope must name a project, a domain, or be unscoped")
+    if kind == "system":
+        if not scope["system"].get("all"):
+            raise malformed("system[all]", "scope")
+        return Scope("system")
+    if kind == "unscoped":
+        return Scope("unscoped")
+    raise Unauthorized(REFUSED)  # there are no trusts
 
 
-def parse_ref(given: dict[str, Any], noun: str) -> Ref:
-    if isinstance(given.get("id"), str):
+def parse_ref(given: dict[str, Any], noun: str, where: str) -> Ref:
+    _has_a_name(given, where)
+    if "id" in given:
         return Ref(given["id"], None)
-    if not isinstance(given.get("name"), str):
-        raise _bad(f"{noun} must have an id, or a name and a domain")
     if "domain" not in given:
-        raise _bad(f"{noun} must name its domain")
+        raise malformed("domain", noun)
+    _has_a_name(given["domain"], f"{where}/domain")
     require_domain(given["domain"])
     return Ref(None, given["name"])
 
 
-def require_domain(given: Any) -> None:
+def require_domain(given: dict[str, Any]) -> None:
     """Raises Unauthorized for any but the one that there is."""
-    domain = _dict(given, "domain")
-    if domain.get("id") != DOMAIN and domain.get("name") != DOMAIN_NAME:
+    if (given["id"] != DOMAIN) if "id" in given else (given.get("name") != DOMAIN_NAME):
         raise Unauthorized(REFUSED)
 
 
-def _dict(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _bad(f"{what} must be an object")
-    return value
+def _password(given: dict[str, Any]) -> tuple[Ref, str]:
+    if "user" not in given:
+        raise malformed("user", "password")
+    user = given["user"]
+    ref = parse_ref(user, "user", "identity/password/user")
+    if "password" not in user:
+        raise malformed("password", "user")
+    return ref, user["password"]
 
 
-def _bad(why: str) -> BadRequest:
-    return BadRequest(f"Expecting to find a valid authentication request: {why}.")
+def _app_login(given: dict[str, Any]) -> AppLogin:
+    if "id" in given:
+        return AppLogin(Ref(given["id"], None), None, given["secret"])
+    if "name" not in given:
+        raise malformed("id or name", "application_credential")
+    if "user" not in given:
+        raise malformed("user", "application_credential")
+    user = parse_ref(given["user"], "user", "identity/application_credential/user")
+    return AppLogin(Ref(None, given["name"]), user, given["secret"])
+
+
+def _has_a_name(given: dict[str, Any], where: str) -> None:
+    if "id" not in given and "name" not in given:
+        raise BadRequest(f"Invalid input for field {where}: id or name must be present.")

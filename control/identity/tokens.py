@@ -7,6 +7,7 @@ import asyncio
 import base64
 import secrets
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,23 +20,31 @@ from control.identity.keys import Keys, OpenKey
 from control.top import Top
 from kv.keys import Global
 from kv.txn import Txn
-from schemas.errors import Unauthorized
-from schemas.identity import DOMAIN, Identity, Project, RevokedToken, Role, User
+from schemas.errors import NotFound, Unauthorized
+from schemas.identity import DOMAIN, SYSTEM, AppCredential, Identity, Project, RevokedToken, Role, User
 
 REMEMBERED: Final = 10_000
 """tokens whose standing is kept while nothing changes"""
+EXPIRED_WINDOW: Final = timedelta(days=2)
+"""how long after its end a service may still ask about a token that was good when a long operation began"""
 LONGEST: Final = 2048
 """characters; what is longer is not ours"""
 
 
 @frozen
 class Standing:
-    """What a token is worth right now. `project` is None when it is unscoped or scoped to the domain."""
+    """What a token is worth right now. `project` is None when it is scoped to none."""
 
     claims: Claims
     user: User
     project: Project | None
     roles: tuple[Role, ...]
+    app: AppCredential | None = None
+    """the one that it was got with"""
+
+    @property
+    def is_system(self) -> bool:
+        return self.claims.scope == SYSTEM
 
     @property
     def identity(self) -> Identity:
@@ -46,6 +55,8 @@ class Standing:
             project_name=self.project.name if self.project else "",
             roles=frozenset(role.name for role in self.roles),
             expires=self.claims.expires,
+            domain=DOMAIN if self.claims.scope == DOMAIN else "",
+            system=self.is_system,
         )
 
 
@@ -86,19 +97,28 @@ class Tokens:
         await self.directory.until_ready()
 
     async def issue(
-        self, user: User, project: str | None, methods: tuple[str, ...], parent: Claims | None = None
+        self,
+        user: User,
+        scope: str | None,
+        methods: tuple[str, ...],
+        *,
+        parent: Claims | None = None,
+        app: AppCredential | None = None,
     ) -> tuple[str, Standing]:
-        """A token for `user`, scoped to `project`, to the domain, or to nothing. One that is got with another token
-        (`parent`) ends when that ends. Raises Unauthorized when the user may not enter the scope."""
+        """A token for `user`, scoped to a project, the domain, the system, or to nothing. One that is got with another
+        token (`parent`) ends when that ends, one of an application credential not later than that. Raises
+        Unauthorized when the user may not enter the scope."""
         now = datetime.now(UTC)
+        ends = (now + self._life, parent.expires if parent else None, app.expires if app else None)
         claims = Claims(
             user=user.id,
-            project=project,
+            scope=scope,
             methods=methods,
             issued=now,
-            expires=parent.expires if parent else now + self._life,
+            expires=min(end for end in ends if end),
             epoch=user.epoch,
             audit=(_audit_id(), *(parent.audit[-1:] if parent else ())),
+            app=app.id if app else parent.app if parent else None,
         )
         standing = await self._stand(claims, user)
         return seal(claims, self._fernet(self.keys.signing(now))), standing
@@ -114,21 +134,32 @@ class Tokens:
         if seen:
             return seen.standing
         version = self._version
-        claims = None
-        if len(token) <= LONGEST:
-            claims = unseal(token, map(self._fernet, self.keys.verifying()))
+        claims = self._unsealed(token)
         if claims is None:
             raise Unauthorized(REFUSED)
-        user = await self.directory.user(claims.user)
-        if user is None or user.epoch < claims.epoch:  # the watch may be a moment behind
-            user = await self.directory.login_user(claims.user, None)
-        if user is None:
-            raise Unauthorized(REFUSED)
-        standing = await self._stand(claims, user)
+        standing = await self._look_up(claims)
         self._seen[token] = _Seen(standing, standing.identity, version)
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
         return standing
+
+    def window(self, query: Mapping[str, str]) -> timedelta:
+        """What `allow_expired` in a query means for `subject`."""
+        allowed = query.get("allow_expired", "").lower() in ("1", "t", "true", "on", "y", "yes")
+        return EXPIRED_WINDOW if allowed else timedelta()
+
+    async def subject(self, token: str, window: timedelta = timedelta()) -> Standing:
+        """The standing of a token that is asked about; `window`: how long ago it may have expired. Raises NotFound in
+        Keystone's words."""
+        if not token:
+            raise NotFound("No token in the request")
+        claims = self._unsealed(token)
+        if claims is None:
+            raise NotFound("Could not recognize Fernet token")
+        try:
+            return await self._look_up(claims, window)
+        except Unauthorized as error:
+            raise NotFound("Failed to validate token") from error
 
     async def revoke(self, standing: Standing) -> None:
         """Ends one token. The record goes with its lease when the token would have expired."""
@@ -150,26 +181,45 @@ class Tokens:
         self._seen.move_to_end(token)
         return seen
 
-    async def _stand(self, claims: Claims, user: User) -> Standing:
+    def _unsealed(self, token: str) -> Claims | None:
+        return unseal(token, map(self._fernet, self.keys.verifying())) if len(token) <= LONGEST else None
+
+    async def _look_up(self, claims: Claims, window: timedelta = timedelta()) -> Standing:
+        user = await self.directory.user(claims.user)
+        if user is None or user.epoch < claims.epoch:  # the watch may be a moment behind
+            user = await self.directory.login_user(claims.user, None)
+        if user is None:
+            raise Unauthorized(REFUSED)
+        return await self._stand(claims, user, window)
+
+    async def _stand(self, claims: Claims, user: User, window: timedelta = timedelta()) -> Standing:
         revoked = self.directory.revoked
         if (
-            claims.expires <= datetime.now(UTC)
+            claims.expires + window <= datetime.now(UTC)
             or not user.enabled
             or user.epoch != claims.epoch
             or any(revoked.get(Global.REVOKED_TOKENS(audit)) for audit in claims.audit)
         ):
             raise Unauthorized(REFUSED)
-        if claims.project is None:
-            return Standing(claims, user, None, ())
+        app = None
+        if claims.app is not None:
+            app = await self.directory.app_credential(claims.app)
+            if app is None:
+                raise Unauthorized(REFUSED)
+        if claims.scope is None:
+            return Standing(claims, user, None, (), app)
         project = None
-        if claims.project != DOMAIN:
-            project = await self.directory.project(claims.project)
+        if claims.scope not in (DOMAIN, SYSTEM):
+            project = await self.directory.project(claims.scope)
             if project is None or not project.enabled:
                 raise Unauthorized(REFUSED)
-        roles = await self.directory.roles_on(user.id, claims.project)
+        roles = self.directory.with_implied(await self.directory.roles_on(user.id, claims.scope))
+        if app is not None:
+            given = tuple(role for role in roles if role.id in app.roles)
+            roles = self.directory.with_implied(given)
         if not roles:
             raise Unauthorized(REFUSED)
-        return Standing(claims, user, project, self.directory.with_implied(roles))
+        return Standing(claims, user, project, roles, app)
 
     def _fernet(self, key: OpenKey) -> Fernet:
         if key.id not in self._fernets:

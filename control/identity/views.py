@@ -1,12 +1,11 @@
 """Records as Keystone's JSON."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 from control.identity.catalog import INTERFACES, SERVICES, Service, endpoint_id
 from control.identity.tokens import Standing
-from schemas.identity import DOMAIN, DOMAIN_NAME, Project, Role, User
+from schemas.identity import DOMAIN, DOMAIN_NAME, SYSTEM, AppCredential, Project, Role, User
 
 DOMAIN_REF: Final = {"id": DOMAIN, "name": DOMAIN_NAME}
 
@@ -24,11 +23,16 @@ def token_view(standing: Standing, catalog: list[dict[str, Any]] | None) -> dict
         "expires_at": instant(claims.expires),
         "issued_at": instant(claims.issued),
     }
-    if claims.project is None:
+    if standing.app:
+        app = standing.app
+        view["application_credential"] = {"id": app.id, "name": app.name, "restricted": not app.unrestricted}
+    if claims.scope is None:
         return {"token": view}
     if standing.project:
         view["project"] = {"domain": DOMAIN_REF, "id": standing.project.id, "name": standing.project.name}
         view["is_domain"] = False
+    elif standing.is_system:
+        view["system"] = {"all": True}
     else:
         view["domain"] = DOMAIN_REF
     view["roles"] = [{"id": role.id, "name": role.name} for role in standing.roles]
@@ -39,6 +43,7 @@ def token_view(standing: Standing, catalog: list[dict[str, Any]] | None) -> dict
 
 def user_view(user: User, base: str) -> dict[str, Any]:
     view: dict[str, Any] = {
+        **user.extra,
         "id": user.id,
         "name": user.name,
         "domain_id": DOMAIN,
@@ -47,10 +52,6 @@ def user_view(user: User, base: str) -> dict[str, Any]:
         "options": {},
         "links": {"self": f"{base}/users/{user.id}"},
     }
-    if user.email is not None:
-        view["email"] = user.email
-    if user.description:
-        view["description"] = user.description
     if user.default_project is not None:
         view["default_project_id"] = user.default_project
     return view
@@ -58,12 +59,13 @@ def user_view(user: User, base: str) -> dict[str, Any]:
 
 def project_view(project: Project, base: str) -> dict[str, Any]:
     return {
+        **project.extra,
         "id": project.id,
         "name": project.name,
         "domain_id": DOMAIN,
         "description": project.description,
         "enabled": project.enabled,
-        "parent_id": DOMAIN,
+        "parent_id": project.parent,
         "is_domain": False,
         "tags": list(project.tags),
         "options": {},
@@ -73,6 +75,7 @@ def project_view(project: Project, base: str) -> dict[str, Any]:
 
 def role_view(role: Role, base: str) -> dict[str, Any]:
     return {
+        **role.extra,
         "id": role.id,
         "name": role.name,
         "domain_id": None,
@@ -131,24 +134,54 @@ def endpoint_views(api_url: str, region: str, base: str) -> list[dict[str, Any]]
     ]
 
 
-def grant_view(user: User, scope: Project | None, role: Role, base: str, *, names: bool) -> dict[str, Any]:
-    """`scope` is None for the domain."""
-    place = f"projects/{scope.id}" if scope else f"domains/{DOMAIN}"
-    where: dict[str, Any] = {"id": scope.id if scope else DOMAIN}
+def app_credential_view(app: AppCredential, roles: list[Role], base: str) -> dict[str, Any]:
+    """Without its secret."""
+    return {
+        "id": app.id,
+        "name": app.name,
+        "description": app.description,
+        "user_id": app.user,
+        "project_id": app.project,
+        "roles": [{"id": role.id, "name": role.name, "domain_id": None, "description": role.description or None,
+                   "options": {}} for role in roles],
+        "expires_at": app.expires.strftime("%Y-%m-%dT%H:%M:%S.%f") if app.expires else None,
+        "unrestricted": app.unrestricted,
+        "links": {"self": f"{base}/users/{app.user}/application_credentials/{app.id}"},
+    }  # fmt: skip
+
+
+def inference_view(prior: Role, implied: list[Role], base: str) -> dict[str, Any]:
+    """What a role brings with it."""
+    return {"prior_role": _role_link(prior, base), "implies": [_role_link(role, base) for role in implied]}
+
+
+def _role_link(role: Role, base: str) -> dict[str, Any]:
+    return {"id": role.id, "name": role.name, "links": {"self": f"{base}/roles/{role.id}"}}
+
+
+def grant_view(user: User, scope: Project | str, role: Role, prior: Role, base: str, *, names: bool) -> dict[str, Any]:
+    """`scope` is a project, the domain or the system; `prior` is the granted role that brings `role`, or `role`."""
+    place, where, named = _place(scope)
     view: dict[str, Any] = {
         "role": {"id": role.id},
         "user": {"id": user.id},
-        "scope": {"project" if scope else "domain": where},
-        "links": {"assignment": f"{base}/{place}/users/{user.id}/roles/{role.id}"},
+        "scope": where,
+        "links": {"assignment": f"{base}/{place}/users/{user.id}/roles/{prior.id}"},
     }
+    if prior != role:
+        view["links"]["prior_role"] = f"{base}/prior_roles/{prior.id}"
     if names:
         view["role"]["name"] = role.name
         view["user"] |= {"name": user.name, "domain": DOMAIN_REF}
-        where["name"] = scope.name if scope else DOMAIN_NAME
-        if scope:
-            where["domain"] = DOMAIN_REF
+        view["scope"] = named
     return view
 
 
-def collection(name: str, views: Iterable[dict[str, Any]], url: str) -> dict[str, Any]:
-    return {name: list(views), "links": {"next": None, "self": url, "previous": None}}
+def _place(scope: Project | str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Its path, and how it is shown by id and by name."""
+    if isinstance(scope, Project):
+        named = {"id": scope.id, "name": scope.name, "domain": DOMAIN_REF}
+        return f"projects/{scope.id}", {"project": {"id": scope.id}}, {"project": named}
+    if scope == SYSTEM:
+        return "system", {"system": {"all": True}}, {"system": {"all": True}}
+    return f"domains/{DOMAIN}", {"domain": {"id": DOMAIN}}, {"domain": DOMAIN_REF}

@@ -81,6 +81,8 @@ class Admission:
         return batch
 
     async def _commit(self, batch: list[Applicants]) -> None:
+        # Who was told that it cannot be done now may have asked again: nothing more is begun for him.
+        batch = [one for one in batch if not one.accepted.done()]
         guess, self._last = self._last, None
         if guess is None or any(_is_over(one, guess.value) for one in batch):
             guess = await self._top.store.get(self._key)  # nobody is refused on a guess

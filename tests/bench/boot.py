@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import uvloop
 from attrs import asdict, define, field
 
 from tests.bench.gauges import Reading
+from tests.bench.http import LeanClient
 from tests.bench.report import conditions_text, memory_text, summary_text
 from tests.bench.stored import store_servers
 from tests.bench.subject import Subject, attached, file_system, own_site, versions
@@ -137,6 +137,7 @@ async def _rounds(
 ) -> list[Phase]:
     """Boots at each concurrency, deleting after each, so that all begin alike."""
     phases = []
+    lean = LeanClient(client.compute, client.headers)
 
     async def round_of(name: str, in_flight: int, one: Callable[[Phase, Any], Awaitable[None]], items: list) -> Phase:
         phase = Phase(name, in_flight)
@@ -152,7 +153,7 @@ async def _rounds(
     async def boot(phase: Phase, number: int) -> None:
         draft = client.draft(f"bench-{phase.in_flight}-{number}", flavor, image)
         began = time.perf_counter()
-        answer = await client.send("POST", "/servers", draft)
+        answer = await lean.send("POST", "/servers", draft)
         if answer.status_code != 202:
             phase.errors.append(f"{answer.status_code} {answer.text[:120]}")
             return
@@ -166,7 +167,7 @@ async def _rounds(
 
     async def delete(phase: Phase, server: str) -> None:
         began = time.perf_counter()
-        answer = await client.send("DELETE", f"/servers/{server}")
+        answer = await lean.send("DELETE", f"/servers/{server}")
         if answer.status_code != 204:
             phase.errors.append(f"{answer.status_code} {answer.text[:120]}")
             return
@@ -187,6 +188,7 @@ async def _rounds(
         phase = await round_of("delete", DELETES_IN_FLIGHT, delete, doomed)
         phases.append(phase)
         print(summary_text(phase), flush=True)
+    lean.close()
     return phases
 
 
@@ -222,7 +224,7 @@ async def _conditions(subject: Subject, client: SiteClient, options: argparse.Na
         "stored servers": options.stored,
         "fsync": "on",
         "file system": await asyncio.to_thread(file_system, subject.layout.etcd_data),
-        "load": f"httpx {httpx.__version__}, in this process",
+        "load": "a lean HTTP client, in this process",
         "seen by": f"API every {options.poll} s" if options.poll else "watch",
     }
 

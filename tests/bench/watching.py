@@ -6,17 +6,28 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from kv.cache import Cache, Change
 from kv.client import Etcd
-from kv.keys import Cell
+from kv.keys import Cell, Span
 from kv.store import Store
-from schemas.server import Instance
+from schemas.codec import record
 from schemas.settings import Settings
 from tests.site_client import SiteClient
 
 WAIT_SECONDS = 120.0
+
+
+@record(1)
+@frozen
+class Instance:
+    """What is looked at of the record of that name: decoding all of it would be a good part of the load."""
+
+    uuid: str
+    vm_state: str
+    task_state: str | None = None
+    fault: dict[str, Any] | None = None
 
 
 class Watching(Protocol):
@@ -61,7 +72,8 @@ class StoreWatching:
     resolution = "below 1 ms: a watch on the cell's instances, which any GET after that commit shows as ACTIVE"
 
     def __init__(self, store: Store, project: str) -> None:
-        self.cache = Cache(store, Cell.INSTANCES.under(project, ""), self._changed)
+        span = Cell.INSTANCES.under(project, "")
+        self.cache = Cache(store, Span(span.start, span.end, Instance), self._changed)
         self._active = _Moments()
         self._gone = _Moments()
 
@@ -72,7 +84,7 @@ class StoreWatching:
             return
         server = change.new.value
         if server.vm_state == "error":
-            self._active.fail(server.uuid, server.fault.message if server.fault else "no fault")
+            self._active.fail(server.uuid, str(server.fault))
         elif server.vm_state == "active" and server.task_state is None:
             self._active.set(server.uuid, now)
 

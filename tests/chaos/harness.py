@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -36,13 +37,17 @@ ROLES = ("scheduler", "super-conductor", "conductor", "api", "agent")
 TWIN = "-2"
 HOSTS = 4
 START_SECONDS = 40.0
+CLIENT_SECONDS = 60.0
+"""Longer than any pause and than the API's own deadline: who turned away from a paused API would find what he asked for
+made behind his back."""
 REST_SECONDS = 30.0
 """within which a site with everything running again has to come to rest"""
 POLL_SECONDS = 0.02
 VIEW_SECONDS = 0.1
 """between two readings of everything"""
 
-FAST = {
+FAST: dict[str, dict[str, object]] = {
+    "api": {"request_timeout": 10.0},
     "conductor": {"lease_ttl": 2, "host_lease_ttl": 15, "rescan_seconds": 0.5},
     "process": {"drain_seconds": 2.0},
 }
@@ -83,7 +88,7 @@ class ChaosSite:
         for role in ROLES:
             (layout.root / "points" / role).mkdir(parents=True, exist_ok=True)
         layout.nats_config.write_text(nats_config(options.ports.nats, layout.nats_data))
-        layout.control_config.write_text(to_toml({**control_config(options, layout), **FAST}))
+        layout.control_config.write_text(to_toml(_faster(control_config(options, layout))))
         agent = agent_config(options, layout)
         layout.agent_config.write_text(to_toml({"agent": {**agent["agent"], **FAST_AGENT}}))  # type: ignore[dict-item]
         etcd = find_etcd(cache_dir(), print).program
@@ -215,7 +220,7 @@ class ChaosSite:
         seed = self.seed
         endpoints = self.options.endpoints
         etcd = etcd_at(self.options.ports.etcd)
-        async with httpx.AsyncClient(timeout=20.0, trust_env=False, verify=False) as http:
+        async with httpx.AsyncClient(timeout=CLIENT_SECONDS, trust_env=False, verify=False) as http:
             client = SiteClient(http, endpoints["compute"], endpoints["image"], seed.project, seed.headers)
             try:
                 yield Visit(self, seed, client, etcd)
@@ -311,6 +316,10 @@ class Visit:
             if time.monotonic() > end:
                 raise NotInTime(f"left over after {REST_SECONDS:g} s:\n  " + "\n  ".join(left[:40]))
             await asyncio.sleep(VIEW_SECONDS)
+
+
+def _faster(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: {**config.get(name, {}), **FAST.get(name, {})} for name in config | FAST}
 
 
 def nothing_but(view: SiteView) -> list[str]:

@@ -4,21 +4,20 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 import orjson
 import pytest
-from attrs import frozen
-from echoes import Answer, Question, echo
-from substrate import NatsServer, eventually, free_port
+from echoes import Answer, Pair, Question, echo, paired
+from substrate import eventually
 
-from bus.client import DEADLINE, Bus
-from bus.service import Endpoint, Service
-from schemas.codec import dumps
-from schemas.context import REQUEST_ID
+from bus.client import DEADLINE, TRACE, Bus
+from bus.service import Service
+from schemas.codec import dumps, loads
+from schemas.context import REQUEST_ID, TRACEPARENT
 from schemas.errors import (
     BY_NAME,
     BusUnavailable,
@@ -32,39 +31,10 @@ from schemas.errors import (
 from schemas.settings import BusSettings
 
 
-@frozen(eq=False)
-class Pair:
-    """Two connections: who asks, and who serves."""
-
-    asker: Bus
-    server: Bus
-    service: Service
-    prefix: str
-
-    async def ask(self, text: str = "?", to: str = "echo", timeout: float = 2.0) -> str:
-        return (await self.asker.request(f"{self.prefix}.{to}", Question(text), Answer, timeout)).text
-
-    async def serve(self, handler: Callable[[Question, str], Awaitable[object | None]]) -> Endpoint[Question]:
-        return await self.service.serve("echo", f"{self.prefix}.echo", Question, handler)
-
-
 @pytest.fixture
 async def pair(bus_settings: BusSettings) -> AsyncIterator[Pair]:
-    async with _pair(bus_settings.url) as made:
+    async with paired(bus_settings.url) as made:
         yield made
-
-
-@asynccontextmanager
-async def _pair(url: str) -> AsyncIterator[Pair]:
-    asker, server = await Bus.connect(BusSettings(url), "asker"), await Bus.connect(BusSettings(url), "server")
-    service = Service(server, f"svc-{uuid4().hex}", "0.1.0", "a service of a test")
-    await service.start()
-    try:
-        yield Pair(asker, server, service, f"t{uuid4().hex}")
-    finally:
-        await service.stop()
-        await asker.drain()
-        await server.drain()
 
 
 # Requests
@@ -86,6 +56,27 @@ async def test_a_handler_learns_subject_and_request_id(pair: Pair) -> None:
     assert await pair.ask(to="tell.x") == f"{pair.prefix}.tell.x req-1"
     REQUEST_ID.set("")
     assert await pair.ask(to="tell.y") == f"{pair.prefix}.tell.y "
+
+
+async def test_a_handler_goes_on_with_the_trace(pair: Pair) -> None:
+    heard: list[str] = []
+
+    async def tell(_: Question, __: str) -> Answer:
+        heard.append(TRACEPARENT.get())
+        return Answer(TRACEPARENT.get())
+
+    await pair.serve(tell)
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    TRACEPARENT.set(trace)
+    assert await pair.ask() == trace
+    await pair.asker.hint(f"{pair.prefix}.echo", Question("?"))
+    await eventually(lambda: heard == [trace, trace])
+    TRACEPARENT.set("")
+    assert await pair.ask() == ""
+    subject, body = f"{pair.prefix}.echo", dumps(Question("x"))
+    for malformed in ("0af7", trace.upper(), trace.replace("00-", "ff-", 1)):
+        reply = await pair.asker.client.request(subject, body, timeout=5, headers={TRACE: malformed})
+        assert loads(Answer, reply.data).text == ""
 
 
 async def test_nobody_listens_is_known_at_once(pair: Pair) -> None:
@@ -359,76 +350,3 @@ async def test_names_are_made_fit_for_the_protocol(bus_settings: BusSettings) ->
     assert (info["name"], info["endpoints"][0]["name"]) == ("conductor-cell_one", "node_example_command")
     await service.stop()
     await bus.drain()
-
-
-# When NATS dies or pauses
-
-
-async def _served(pair: Pair) -> bool:
-    try:
-        return await pair.ask("?", timeout=0.5) == "?"
-    except (BusUnavailable, NobodyListens):
-        return False
-
-
-async def test_a_killed_nats_is_found_again(fragile_nats: NatsServer) -> None:
-    async with _pair(fragile_nats.url) as pair:
-        endpoint = await pair.serve(echo)
-        assert await pair.ask() == "?"
-        fragile_nats.kill()
-        with pytest.raises(BusUnavailable):
-            await pair.ask(timeout=0.3)
-        await pair.asker.hint(f"{pair.prefix}.echo", Question("lost"))
-        await eventually(lambda: not pair.asker.connected)
-        fragile_nats.start()
-        await eventually(lambda: _served(pair))
-        assert pair.asker.connected
-        served = endpoint.requests
-        assert await pair.ask() == "?"
-        await eventually(lambda: endpoint.requests == served + 1)
-
-
-async def test_what_waited_out_a_pause_is_dropped(fragile_nats: NatsServer) -> None:
-    served = []
-
-    async def serve(question: Question, _: str) -> Answer:
-        served.append(question.text)
-        return Answer("")
-
-    async with _pair(fragile_nats.url) as pair:
-        await pair.serve(serve)
-        fragile_nats.pause()
-        with pytest.raises(BusUnavailable):
-            await pair.ask("waited", timeout=0.3)
-        await asyncio.sleep(0.2)
-        fragile_nats.resume()
-        await pair.ask("fresh")
-        assert served == ["fresh"]
-
-
-async def test_connecting_waits_for_a_nats_that_comes_later(fragile_nats: NatsServer) -> None:
-    fragile_nats.kill()
-    connecting = asyncio.create_task(Bus.connect(BusSettings(fragile_nats.url), "early"))
-    await asyncio.sleep(0.5)
-    assert not connecting.done(), connecting
-    fragile_nats.start()
-    bus = await asyncio.wait_for(connecting, 10)
-    assert bus.connected
-    await bus.drain()
-
-
-async def test_drain_ends_though_nats_is_gone(fragile_nats: NatsServer) -> None:
-    """It raised CancelledError, as if somebody had cancelled the one who drained."""
-    bus = await Bus.connect(BusSettings(fragile_nats.url), "leaving")
-    fragile_nats.kill()
-    await asyncio.wait_for(bus.drain(), 8)
-    assert not bus.connected
-
-
-async def test_a_wrong_port_is_tried_for_ever_and_can_be_given_up() -> None:
-    connecting = asyncio.create_task(Bus.connect(BusSettings(f"nats://127.0.0.1:{free_port()}"), "lost"))
-    await asyncio.sleep(0.3)
-    assert not connecting.done()
-    connecting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await connecting

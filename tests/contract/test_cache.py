@@ -9,7 +9,7 @@ from aetcd import rpc
 from attrs import define, field, frozen
 from substrate import EtcdServer, eventually
 
-from kv import cache as cache_module
+from kv import follow as follow_module
 from kv.cache import Cache, Change
 from kv.client import Etcd
 from kv.keys import Family
@@ -128,6 +128,14 @@ async def test_it_lists_then_follows(store: Store) -> None:
         assert watched.cache.get(NOTES("b")) is None
 
 
+async def test_a_long_list_comes_in_pages_of_one_revision(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow_module, "PAGE", 3)
+    for count in (6, 7):
+        await write(store, **{f"n{i}": "1" for i in range(count)})
+        async with watching(store) as watched:
+            assert watched.texts == {f"n{i}": "1" for i in range(count)}
+
+
 async def test_what_a_lease_ends_is_told(store: Store) -> None:
     lease = await store.etcd.grant(60)
     await store.commit(Txn("write").put(NOTES("a"), Note("1"), lease))
@@ -228,7 +236,7 @@ async def test_a_pause_of_etcd_is_waited_out(fragile: Store, fragile_etcd: EtcdS
 async def test_a_silent_stream_is_given_up(
     fragile: Store, fragile_etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(follow_module, "IDLE_SECONDS", 0.2)
     async with watching(fragile) as watched:
         await asyncio.sleep(0.6)
         assert watched.cache.connected, "an idle stream that answers was given up"

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from bus.client import DEADLINE, ERROR, ERROR_CLASS, REQUEST
+from bus.client import DEADLINE, ERROR, ERROR_CLASS, REQUEST, TRACE
 from schemas.codec import dumps, loads
-from schemas.context import REQUEST_ID
+from schemas.context import REQUEST_ID, TRACEPARENT
 from schemas.errors import BusUnavailable, NobodyListens, from_wire
 from tests.sim.loop import PROCESS, Process, VirtualLoop
 
@@ -144,7 +144,9 @@ class SimBus:
     async def hint(self, subject: str, message: object) -> None:
         await self.publish(subject, dumps(message), self._headers(30.0))
 
-    async def request(self, subject: str, message: object, answer: type[R], timeout: float) -> R:
+    async def request(
+        self, subject: str, message: object, answer: type[R], timeout: float, release: int | None = None
+    ) -> R:
         inbox = self._broker.inbox()
         answered: asyncio.Future[SimMessage] = asyncio.get_running_loop().create_future()
 
@@ -172,4 +174,4 @@ class SimBus:
         return None
 
     def _headers(self, timeout: float) -> dict[str, str]:
-        return {DEADLINE: f"{self.now() + timeout:.3f}", REQUEST: REQUEST_ID.get()}
+        return {DEADLINE: f"{self.now() + timeout:.3f}", REQUEST: REQUEST_ID.get(), TRACE: TRACEPARENT.get()}

@@ -1,8 +1,9 @@
 """One conductor of a cell: owns shards, runs their operations, hears their agents."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -13,6 +14,7 @@ from control.conductor.cell.hosts import Hosts
 from control.conductor.cell.reaper import Reaper
 from control.conductor.cell.runner import Runner
 from control.conductor.engine import Engine
+from control.releases import attend_cell
 from kv.client import Etcd
 from kv.keys import Cell
 from kv.shards import Shards
@@ -57,13 +59,14 @@ class CellConductor:
         self._bus = bus
         self._reports: dict[int, Endpoint[FromAgent]] = {}
 
-    async def run(self, health: Health, stopping: asyncio.Event) -> None:
+    async def run(self, health: Health, stopping: asyncio.Event, *beside: Coroutine[Any, Any, None]) -> None:
         """Until stopping is set; then drains: what runs is left at its last committed step."""
         await self.service.start()
         await self.service.serve("call", cell_call(self._cell), HostCall, self._call)
         health.checks["shards"] = lambda: self.shards.settled
         health.checks["hosts"] = lambda: self.hosts.services.synced.is_set() and self.hosts.alive.synced.is_set()
-        await run_until(stopping, self.hosts.run(), self._when_hosts_known(), self.engine.run(), self.reaper.run())
+        own = (self.hosts.run(), self._when_hosts_known(), self.engine.run(), self.reaper.run())
+        await run_until(stopping, *own, *beside)
         await drained(5, self.engine.drain(), self.service.stop())
         await self.hosts.close()
 
@@ -132,7 +135,7 @@ class CellConductor:
         if self.hosts.session(question.host) is None:
             raise Conflict(f"host {question.host} is not known in cell {self._cell}")
         subject = host_verb(self._cell, question.host, question.verb)
-        return await self._bus.request(subject, question, HostCallReply, 8.0)
+        return await self._bus.request(subject, question, HostCallReply, 8.0, self.hosts.release(question.host))
 
 
 async def run_conductor(settings: Settings, pod: str, health: Health, stopping: asyncio.Event) -> None:
@@ -143,4 +146,5 @@ async def run_conductor(settings: Settings, pod: str, health: Health, stopping: 
         bus = await Bus.connect(settings.cell.bus, pod)
         stack.push_async_callback(bus.drain)
         store = Store(etcd, settings.cell.prefix)
-        await CellConductor(settings, store, bus, pod).run(health, stopping)
+        attending = attend_cell(store, bus, pod).run()
+        await CellConductor(settings, store, bus, pod).run(health, stopping, attending)

@@ -12,6 +12,7 @@ from kv.shards import Shards
 from kv.store import Store
 from kv.txn import Txn
 from runtime import ambient
+from schemas.codec import RELEASE
 from schemas.errors import Unavailable
 from schemas.guest import GuestState
 from schemas.host import Alive, Host, Service
@@ -46,6 +47,11 @@ class Hosts:
     def session(self, host: str) -> str | None:
         service = self.services.get(Cell.SERVICES(BINARY, host))
         return service.session if service else None
+
+    def release(self, host: str) -> int:
+        """Of the records and messages, that its agent knows."""
+        service = self.services.get(Cell.SERVICES(BINARY, host))
+        return service.version if service else RELEASE
 
     async def session_ended(self, host: str, session: str) -> None:
         """Returns when the host has another session than this, or none."""
@@ -82,6 +88,11 @@ class Hosts:
     async def _register(self, message: FromAgent, hello: Hello) -> str | None:
         """Records a new session. Returns why it must not, if so."""
         host = message.host
+        if not RELEASE - 1 <= hello.version <= RELEASE:
+            return (
+                f"the agent knows release {hello.version} of the messages, this cell's conductor {RELEASE} and the one "
+                "before: upgrade the conductors first, then the agents, one release at a time"
+            )
         key = Cell.SERVICES(BINARY, host)
         known, alive = await self._store.read(key, Cell.ALIVE(host))
         if known and known.value.host_id != hello.host_id and alive:
@@ -90,7 +101,7 @@ class Hosts:
                 "or stop the other's agent and wait until it counts as down"
             )
         subject = host_verb(self._cell, host, "probe")
-        probed = await self._bus.request(subject, Probe(), ProbeReply, 2.0)
+        probed = await self._bus.request(subject, Probe(), ProbeReply, 2.0, hello.version)
         if probed.session != message.session:
             raise Unavailable(f"another session of {host} answers yet")
         now = ambient.now()

@@ -230,7 +230,8 @@ class Runner:
                 options=dict(step.options(op, self._settings)),
             )
             try:
-                reply = await self._bus.request(subject, command, CommandReply, REPLY_SECONDS)
+                release = self._hosts.release(host)
+                reply = await self._bus.request(subject, command, CommandReply, REPLY_SECONDS, release)
             except (NobodyListens, BusUnavailable):
                 pause = min(pause * 2, 1.0)
                 await asyncio.sleep(pause)

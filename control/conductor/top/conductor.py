@@ -1,6 +1,8 @@
 """The super conductor: owns shards of the global store, runs their builds, applies what cells tell."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from bus.service import Service
 from control.conductor.engine import Engine
@@ -39,11 +41,13 @@ class SuperConductor:
         )
         self._outboxes = Outboxes(top, self._shards, fences, self._engine.wake)
 
-    async def run(self, health: Health, stopping: asyncio.Event) -> None:
+    async def run(self, health: Health, stopping: asyncio.Event, *beside: Coroutine[Any, Any, None]) -> None:
         await self._service.start()
         await self._service.serve("call", call("*"), HostCall, self._call)
         health.checks["shards"] = lambda: self._shards.settled
-        await run_until(stopping, self._outboxes.run(), self._hosts.run(), self._shards.run(), self._engine.run())
+        await run_until(
+            stopping, self._outboxes.run(), self._hosts.run(), self._shards.run(), self._engine.run(), *beside
+        )
         await drained(5, self._engine.drain(), self._service.stop())
 
     async def _look(self, shard: int, hint: Wake) -> bool:

@@ -3,27 +3,26 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from control.identity.call import Call, Desk
+from control.identity.call import SUBJECT, Call, Desk, read_object
 from control.identity.catalog import catalog
 from control.identity.claims import REFUSED, Claims
-from control.identity.http import json_answer, read_json
-from control.identity.login import Login, Scope, parse_login
+from control.identity.http import json_answer
+from control.identity.login import AppLogin, Login, Scope, parse_login
 from control.identity.tokens import Standing
-from control.identity.views import collection, domain_view, project_view, token_view
-from schemas.errors import NotFound, Unauthorized
-from schemas.identity import DOMAIN, User
+from control.identity.views import domain_view, project_view, token_view
+from schemas.errors import Forbidden, Unauthorized
+from schemas.identity import DOMAIN, SYSTEM, AppCredential, User
 
-SUBJECT = "X-Subject-Token"
 VARY = {"Vary": "X-Auth-Token"}
 
 
 async def log_in(desk: Desk, request: Request) -> Response:
-    """The only request that needs no token."""
-    login = parse_login(await read_json(request))
-    user, parent = await _prove(desk, login)
-    scope = await _enter(desk, login.scope, user)
+    """Needs no token."""
+    login = parse_login(await read_object(request))
+    user, parent, app = await _prove(desk, login)
+    scope = app.project if app else await _enter(desk, login.scope, user)
     methods = tuple(dict.fromkeys((*login.methods, *(parent.methods if parent else ()))))
-    token, standing = await desk.tokens.issue(user, scope, methods, parent)
+    token, standing = await desk.tokens.issue(user, scope, methods, parent=parent, app=app)
     return _answer(desk, request, token, standing, 201)
 
 
@@ -44,48 +43,75 @@ async def revoke_token(call: Call) -> Response:
 
 
 async def get_auth_catalog(call: Call) -> Response:
-    if call.standing.claims.project is None:
-        raise call.forbidden()
+    if call.standing.project is None:
+        raise Forbidden("You are not authorized to perform the requested action.")
     services = catalog(call.desk.api_url, call.desk.region)
     return json_answer({"catalog": services, "links": {"next": None, "self": call.url, "previous": None}})
 
 
 async def get_auth_projects(call: Call) -> Response:
     projects = call.desk.directory.projects_of(call.standing.user.id)
-    views = [project_view(project, call.desk.base) for project in projects if project.enabled]
-    return json_answer(collection("projects", views, call.url))
+    return call.listed("projects", [project_view(p, call.desk.base) for p in projects if p.enabled])
 
 
 async def get_auth_domains(call: Call) -> Response:
     roles = await call.desk.directory.roles_on(call.standing.user.id, DOMAIN)
-    return json_answer(collection("domains", [domain_view(call.desk.base)] if roles else [], call.url))
+    return call.listed("domains", [domain_view(call.desk.base)] if roles else [])
 
 
 async def get_auth_system(call: Call) -> Response:
-    return json_answer({"system": [], "links": {"self": call.url}})
+    roles = await call.desk.directory.roles_on(call.standing.user.id, SYSTEM)
+    return json_answer({"system": [{"all": True}] if roles else [], "links": {"self": call.url}})
 
 
-async def _prove(desk: Desk, login: Login) -> tuple[User, Claims | None]:
-    """Who it is, and the claims of the token that it was proved with, if one was."""
-    user = parent = None
+async def _prove(desk: Desk, login: Login) -> tuple[User, Claims | None, AppCredential | None]:
+    """Who it is, the claims of the token that it was proved with, and the application credential, if it was one."""
+    known: list[User] = []
+    parent = app = None
     if login.token is not None:
-        standing = await desk.tokens.inspect(login.token)
-        user, parent = standing.user, standing.claims
+        standing = await desk.tokens.subject(login.token)
+        if standing.app is not None and login.scope.kind not in ("default", "unscoped"):
+            _require_own_project(standing, login.scope)
+        parent, app = standing.claims, standing.app
+        known.append(standing.user)
     if login.user is not None:
         named = await desk.directory.login_user(login.user.id, login.user.name)
-        right = await desk.passwords.matches(named.password_hash if named else None, login.password)
-        if not right or (user is not None and named != user):
+        if not await desk.passwords.matches(named.password_hash if named else None, login.password) or named is None:
             raise Unauthorized(REFUSED)
-        user = named
-    if user is None or not user.enabled:
+        known.append(named)
+    if login.app is not None:
+        app = await _prove_app(desk, login.app)
+        owner = await desk.directory.login_user(app.user, None)
+        known.extend([owner] if owner else [])
+    if not known or any(user.id != known[0].id or not user.enabled for user in known):
         raise Unauthorized(REFUSED)
-    return user, parent
+    return known[-1], parent, app
+
+
+async def _prove_app(desk: Desk, given: AppLogin) -> AppCredential:
+    user = None
+    if given.user is not None:
+        user = await desk.directory.login_user(given.user.id, given.user.name)
+    app = None
+    if given.ref.id or user:
+        app = await desk.directory.login_app(given.ref.id, given.ref.name, user.id if user else None)
+    if not await desk.passwords.matches(app.secret_hash if app else None, given.secret) or app is None:
+        raise Unauthorized(REFUSED)
+    return app
+
+
+def _require_own_project(standing: Standing, scope: Scope) -> None:
+    """A token of an application credential opens no other door than that did."""
+    project = standing.project
+    own = {project.id, project.name} if project else set()
+    if scope.project is None or (scope.project.id or scope.project.name) not in own:
+        raise Unauthorized(REFUSED)
 
 
 async def _enter(desk: Desk, scope: Scope, user: User) -> str | None:
-    """The id of the project or domain that is asked for; whether the user has a role there is seen at the issue."""
-    if scope.kind == "domain":
-        return DOMAIN
+    """The project, domain or system that is asked for; whether the user has a role there is seen at the issue."""
+    if scope.kind in ("domain", "system"):
+        return DOMAIN if scope.kind == "domain" else SYSTEM
     if scope.project is not None:
         project = await desk.directory.login_project(scope.project.id, scope.project.name)
         if project is None:
@@ -99,16 +125,9 @@ async def _enter(desk: Desk, scope: Scope, user: User) -> str | None:
 
 
 async def _subject(call: Call) -> tuple[str, Standing]:
-    """The token that is asked about: one's own, or anyone's for admins and services."""
+    """The token that is asked about. Raises NotFound."""
     token = call.request.headers.get(SUBJECT, "")
-    try:
-        standing = await call.desk.tokens.inspect(token)
-    except Unauthorized as error:
-        raise NotFound("Could not find token.") from error
-    service = any(role.name == "service" for role in call.standing.roles)
-    if not (service or call.is_admin) and standing.user.id != call.standing.user.id:
-        raise call.forbidden()
-    return token, standing
+    return token, await call.desk.tokens.subject(token, call.desk.tokens.window(call.query))
 
 
 def _answer(desk: Desk, request: Request, token: str, standing: Standing, status: int) -> Response:

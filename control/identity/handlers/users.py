@@ -1,56 +1,64 @@
 """Users."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from attrs import evolve
+from starlette.requests import Request
 from starlette.responses import Response
 
-from control.identity import body
 from control.identity.accounts import USERS, create, read, remove, update, with_password
-from control.identity.call import Call, matching
+from control.identity.call import Call, Desk, read_object
 from control.identity.claims import REFUSED
-from control.identity.http import json_answer, read_object
-from control.identity.views import collection, project_view, user_view
-from schemas.errors import BadRequest, Unauthorized
-from schemas.identity import User
+from control.identity.http import json_answer
+from control.identity.schemas import validate
+from control.identity.views import project_view, user_view
+from schemas.errors import BadRequest, NotFound, Unauthorized
+from schemas.identity import DOMAIN, User
+
+FIELDS: Final = ("name", "enabled", "domain_id", "password_expires_at", "unique_id")
+OWN: Final = ("id", "name", "password", "enabled", "domain_id", "default_project_id", "options", "links")
+"""what has a place of its own; everything else a client says of a user is kept beside it"""
+LONGEST_PASSWORD: Final = 4096
 
 
 async def list_users(call: Call) -> Response:
     users = sorted((s.value for s in call.desk.directory.users.items.values()), key=lambda user: user.name)
-    views = [user_view(user, call.desk.base) for user in users]
-    found = matching(views, call.query, ("name", "enabled", "domain_id"))
-    return json_answer(collection("users", found, call.url))
+    return call.listed("users", [user_view(user, call.desk.base) for user in users], FIELDS)
 
 
 async def get_user(call: Call) -> Response:
-    call.require_admin_or(call.part("user"))
     stored = await read(call.desk.store, USERS, call.part("user"))
     return _answer(call, stored.value)
 
 
 async def create_user(call: Call) -> Response:
-    given = await read_object(call.request, "user")
-    body.in_default_domain(given)
+    given = call.given("user")
+    validate("user create", given)
+    require_domain(given)
     password = _password(given)
     user = User(
         id=uuid4().hex,
-        name=body.name(given),
+        name=given["name"],
         password_hash=await call.desk.passwords.hash(password) if password else "",
         created=datetime.now(UTC),
-        enabled=body.flag(given, "enabled", True),
-        default_project=body.optional_text(given, "default_project_id", None),
-        email=body.optional_text(given, "email", None),
-        description=body.text(given, "description"),
+        enabled=given.get("enabled", True),
+        default_project=given.get("default_project_id"),
+        extra=extra(given, OWN),
     )
     await call.desk.seen(await create(call.desk.store, USERS, user))
     return _answer(call, user, 201)
 
 
 async def update_user(call: Call) -> Response:
-    given = await read_object(call.request, "user")
+    await read(call.desk.store, USERS, call.part("user"))
+    given = call.given("user")
+    validate("user update", given)
+    require_domain(given)
+    require_id(given, call.part("user"))
     password = _password(given)
     hashed = await call.desk.passwords.hash(password) if password else None
     user, revision = await update(call.desk.store, USERS, call.part("user"), partial(_changed, given, hashed))
@@ -60,38 +68,59 @@ async def update_user(call: Call) -> Response:
 
 async def delete_user(call: Call) -> Response:
     gone = call.part("user")
-    await call.desk.seen(await remove(call.desk.store, USERS, gone, lambda grant: grant.user == gone))
-    return Response(status_code=204)
-
-
-async def change_password(call: Call) -> Response:
-    """One's own, with the old one."""
-    call.require_admin_or(call.part("user"))
-    given = await read_object(call.request, "user")
-    old, new = body.text(given, "original_password"), _password(given)
-    if not new:
-        raise BadRequest("Invalid input for field 'password': the new password must not be empty")
-    stored = await read(call.desk.store, USERS, call.part("user"))
-    if not await call.desk.passwords.matches(stored.value.password_hash, old):
-        raise Unauthorized(REFUSED)
-    hashed = await call.desk.passwords.hash(new)
-    changed = partial(with_password, password_hash=hashed)
-    _, revision = await update(call.desk.store, USERS, stored.value.id, changed)
+    revision = await remove(
+        call.desk.store, USERS, gone, lambda grant: grant.user == gone, lambda app: app.user == gone
+    )
     await call.desk.seen(revision)
     return Response(status_code=204)
 
 
+async def change_password(desk: Desk, request: Request) -> Response:
+    """One's own, with the old one; needs no token."""
+    given = (await read_object(request)).get("user", {})
+    validate("password change", given)
+    stored = await desk.store.get(USERS.records(request.path_params["user"]))
+    hashed = stored.value.password_hash if stored and stored.value.enabled else None
+    if not await desk.passwords.matches(hashed, given["original_password"]) or stored is None:
+        raise Unauthorized(REFUSED)
+    changed = partial(with_password, password_hash=await desk.passwords.hash(_password(given)))
+    _, revision = await update(desk.store, USERS, stored.value.id, changed)
+    await desk.seen(revision)
+    return Response(status_code=204)
+
+
 async def list_user_projects(call: Call) -> Response:
-    call.require_admin_or(call.part("user"))
+    await read(call.desk.store, USERS, call.part("user"))
     views = [project_view(p, call.desk.base) for p in call.desk.directory.projects_of(call.part("user"))]
-    found = matching(views, call.query, ("name", "enabled", "domain_id"))
-    return json_answer(collection("projects", found, call.url))
+    return call.listed("projects", views, ("name", "enabled", "domain_id"))
 
 
-async def list_user_groups(call: Call) -> Response:
+async def list_groups(call: Call) -> Response:
     """There are none."""
-    call.require_admin_or(call.part("user"))
-    return json_answer(collection("groups", [], call.url))
+    return call.listed("groups", [])
+
+
+async def get_group(call: Call) -> Response:
+    raise NotFound(f"Could not find group: {call.part('group')}.")
+
+
+async def create_group(call: Call) -> Response:
+    raise call.forbidden("this site has no groups of users")
+
+
+def extra(given: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in own}
+
+
+def require_domain(given: dict[str, Any]) -> None:
+    """Raises NotFound for any but the one that there is."""
+    if given.get("domain_id") not in (None, DOMAIN):
+        raise NotFound(f"Could not find domain: {given['domain_id']}.")
+
+
+def require_id(given: dict[str, Any], id_: str) -> None:
+    if given.get("id", id_) != id_:
+        raise BadRequest("Cannot change the ID of an entity.")
 
 
 def _answer(call: Call, user: User, status: int = 200) -> Response:
@@ -99,17 +128,19 @@ def _answer(call: Call, user: User, status: int = 200) -> Response:
 
 
 def _password(given: dict[str, Any]) -> str:
-    return body.text(given, "password")
+    """Empty: none."""
+    password: str = given.get("password") or ""
+    if len(password) > LONGEST_PASSWORD:
+        raise BadRequest(f"Password validation error: it is longer than {LONGEST_PASSWORD} characters.")
+    return password
 
 
 def _changed(given: dict[str, Any], hashed: str | None, user: User) -> User:
-    body.in_default_domain(given)
     changed = evolve(
         user,
-        name=body.name(given, user.name),
-        enabled=body.flag(given, "enabled", user.enabled),
-        default_project=body.optional_text(given, "default_project_id", user.default_project),
-        email=body.optional_text(given, "email", user.email),
-        description=body.text(given, "description", user.description),
+        name=given.get("name", user.name),
+        enabled=given.get("enabled", user.enabled),
+        default_project=given.get("default_project_id", user.default_project),
+        extra={**user.extra, **extra(given, OWN)},
     )
     return with_password(changed, hashed) if hashed else changed

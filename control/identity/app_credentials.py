@@ -1,0 +1,50 @@
+"""Application credentials in the store: made and removed in one transaction each, names unique for their user."""
+
+from collections.abc import Callable
+
+from kv.groups import MAX_OPERATIONS
+from kv.keys import Global
+from kv.store import Store
+from kv.txn import Txn
+from schemas.errors import CompareFailed, Conflict, NotFound
+from schemas.identity import AppCredential, NameIndex
+
+
+async def create(store: Store, app: AppCredential) -> int:
+    """The revision. Raises Conflict when the user has another of that name, NotFound when the user is gone."""
+    user = await store.get(Global.USERS(app.user))
+    if user is None:
+        raise NotFound(f"Could not find user: {app.user}.")
+    txn = Txn("app-credential-create").unchanged(user).create(Global.APP_CREDENTIALS(app.id), app)
+    txn.create(Global.APP_CREDENTIAL_NAMES(app.user, app.name), NameIndex(app.id))
+    try:
+        return await store.commit(txn)
+    except CompareFailed as error:
+        raise Conflict(
+            "Conflict occurred attempting to store application_credential - Duplicate entry found with name "
+            f"{app.name}."
+        ) from error
+
+
+async def remove(store: Store, id_: str) -> int:
+    """The revision. Raises NotFound."""
+    stored = await store.get(Global.APP_CREDENTIALS(id_))
+    if stored is None:
+        raise unknown(id_)
+    txn = Txn("app-credential-delete").delete(stored.key)
+    return await store.commit(txn.delete(Global.APP_CREDENTIAL_NAMES(stored.value.user, stored.value.name)))
+
+
+async def remove_all(store: Store, concerned: Callable[[AppCredential], bool]) -> int:
+    """Those that lost what they stood on. The revision of the last removal; 0: there was none."""
+    revision, apps = 0, [s for s in await store.range(Global.APP_CREDENTIALS.under()) if concerned(s.value)]
+    for i in range(0, len(apps), MAX_OPERATIONS // 2):
+        txn = Txn("app-credentials-delete")
+        for app in apps[i : i + MAX_OPERATIONS // 2]:
+            txn.delete(app.key).delete(Global.APP_CREDENTIAL_NAMES(app.value.user, app.value.name))
+        revision = await store.commit(txn)
+    return revision
+
+
+def unknown(id_: str) -> NotFound:
+    return NotFound(f"Could not find Application Credential: {id_}.")

@@ -1,0 +1,53 @@
+"""What surrounds every request: it goes on with its caller's trace, or begins one, and the log names it."""
+
+import io
+import json
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from starlette.responses import PlainTextResponse
+
+from control.api.frame import Frame
+from runtime.logs import configure_logs
+from schemas.context import TRACEPARENT, valid_traceparent
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def tell(scope: Any, receive: Any, send: Any) -> None:
+    await PlainTextResponse(TRACEPARENT.get())(scope, receive, send)
+
+
+async def asked(**headers: str) -> str:
+    transport = httpx.ASGITransport(app=Frame(tell, deadline=5))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        return (await client.get("/", headers=headers)).text
+
+
+async def test_the_callers_trace_goes_on() -> None:
+    assert await asked(traceparent=TRACE) == TRACE
+
+
+async def test_without_a_valid_one_each_request_begins_its_own() -> None:
+    made = [await asked(), await asked(), await asked(traceparent="00-nonsense")]
+    assert len(set(made)) == 3
+    assert [valid_traceparent(m) for m in made] == made
+
+
+def test_the_log_names_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stderr)
+    before = structlog.get_config()
+    try:
+        configure_logs("test", "info", "json")
+        TRACEPARENT.set(TRACE)
+        structlog.get_logger().info("with")
+        TRACEPARENT.set("")
+        structlog.get_logger().info("without")
+    finally:
+        structlog.configure(**before)
+    with_trace, without = map(json.loads, stderr.getvalue().splitlines())
+    assert with_trace["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert "trace_id" not in without
