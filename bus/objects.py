@@ -18,10 +18,10 @@ import orjson
 from attrs import frozen
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from bus.client import Bus
-from schemas.errors import BusUnavailable, KilonovaError, NotFound
+from schemas.errors import BusUnavailable, KilonovaError, NotFound, StorageFull
 
 CHUNK: Final = 256 << 10
 """bytes; well under NATS's default limit of a message, 1 MiB"""
@@ -34,6 +34,8 @@ FETCH_SECONDS: Final = 3.0
 ATTEMPTS: Final = 5
 """times in a row that reading is taken up again where it broke off"""
 PAUSE_SECONDS: Final = 1.0
+FULL: Final = (10023, 10047, 10077)
+"""JetStream's error codes: insufficient resources, insufficient storage, maximum bytes exceeded"""
 
 
 class ObjectDamaged(KilonovaError):
@@ -50,12 +52,14 @@ class ObjectInfo:
 
 
 class Objects:
-    """One bucket. It is made with the first object."""
+    """One bucket, of `max_bytes` at most (0: no limit), on `replicas` servers. It is made with the first object, and
+    changed then if it is another."""
 
-    def __init__(self, bus: Bus, bucket: str, replicas: int = 1) -> None:
+    def __init__(self, bus: Bus, bucket: str, replicas: int = 1, max_bytes: int = 0) -> None:
         self._bus = bus
         self.bucket = bucket
         self._replicas = replicas
+        self._max_bytes = max_bytes or -1
         self._stream = f"OBJ_{bucket}"
         self._js: JetStreamContext = bus.client.jetstream(timeout=ANSWER_SECONDS)
         self._made = False
@@ -86,16 +90,28 @@ class Objects:
         digest = base64.urlsafe_b64decode(meta["digest"].removeprefix("SHA-256="))
         return ObjectInfo(name, meta["size"], meta["chunks"], digest.hex())
 
-    async def get(self, name: str) -> AsyncGenerator[bytes, None]:
-        """The object's bytes, chunk by chunk. Raises NotFound at once, ObjectDamaged when chunks are missing; whether
-        the bytes are the right ones is for the reader to check."""
+    async def get(self, name: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The object's bytes in [start, end), chunk by chunk. Raises NotFound at once, ObjectDamaged when chunks are
+        missing; whether the bytes are the right ones is for the reader to check."""
         info = await self.info(name)
         if info is None:
             raise NotFound(f"the object store has no {name}")
+        at = 0
+        async with aclosing(self._all_of(info)) as chunks:
+            async for chunk in chunks:
+                part = chunk[max(0, start - at) : None if end is None else max(0, end - at)]
+                at += len(chunk)
+                if part:
+                    yield part
+                if end is not None and at >= end:
+                    return
+
+    async def _all_of(self, info: ObjectInfo) -> AsyncGenerator[bytes, None]:
+        """Its chunks, however often reading breaks off in between."""
         left, after, failures = info.chunks, 0, 0
         while left:
             try:
-                async with aclosing(self._chunks_after(name, after, left)) as messages:
+                async with aclosing(self._chunks_after(info.name, after, left)) as messages:
                     async for message in messages:
                         left, after, failures = left - 1, message.metadata.sequence.stream, 0
                         yield message.data
@@ -105,7 +121,7 @@ class Objects:
                 await asyncio.sleep(PAUSE_SECONDS)
             failures += 1
             if left and failures >= ATTEMPTS:
-                raise BusUnavailable(f"the object store stopped sending {name}; is NATS overloaded?")
+                raise BusUnavailable(f"the object store stopped sending {info.name}; is NATS overloaded?")
 
     async def delete(self, name: str) -> None:
         """Again is fine, and so is an object that was never finished."""
@@ -119,20 +135,22 @@ class Objects:
     async def _make(self) -> None:
         if self._made:
             return
+        wanted = StreamConfig(
+            name=self._stream,
+            subjects=[f"$O.{self.bucket}.C.>", f"$O.{self.bucket}.M.>"],
+            storage=StorageType.FILE,
+            num_replicas=self._replicas,
+            max_bytes=self._max_bytes,
+            discard=DiscardPolicy.NEW,
+            allow_rollup_hdrs=True,
+            allow_direct=True,
+        )
         try:
-            await self._js.stream_info(self._stream)
+            found = (await self._js.stream_info(self._stream)).config
+            if (found.num_replicas, found.max_bytes) != (self._replicas, self._max_bytes):
+                await self._js.update_stream(wanted)
         except NotFoundError:
-            await self._js.add_stream(
-                StreamConfig(
-                    name=self._stream,
-                    subjects=[f"$O.{self.bucket}.C.>", f"$O.{self.bucket}.M.>"],
-                    storage=StorageType.FILE,
-                    num_replicas=self._replicas,
-                    discard=DiscardPolicy.NEW,
-                    allow_rollup_hdrs=True,
-                    allow_direct=True,
-                )
-            )
+            await self._js.add_stream(wanted)
         self._made = True
 
     async def _put_chunks(self, subject: str, source: BinaryIO) -> tuple[bytes, int, int]:
@@ -210,6 +228,10 @@ class Objects:
         self.require_reachable()
         try:
             yield
+        except APIError as error:
+            if error.err_code in FULL:
+                raise StorageFull(f"Image storage media is full: {error.description}") from error
+            raise BusUnavailable(f"the object store refused: {error.description}") from error
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise BusUnavailable(
                 f"the object store does not answer: {error!r}; is JetStream enabled and its disk not full?"

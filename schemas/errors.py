@@ -13,7 +13,9 @@
     │   └── Locked 409            the server is locked
     ├── Gone 410
     ├── TooLarge 413
+    │   └── StorageFull 413       the object store has no room for an image's bytes
     ├── UnsupportedMediaType 415
+    ├── RangeUnsatisfiable 416
     ├── NotImplementedHere 501
     ├── Unavailable 503
     │   ├── StoreUnavailable 503  etcd did not answer in time
@@ -118,8 +120,16 @@ class TooLarge(KilonovaError):
     code = 413
 
 
+class StorageFull(TooLarge):
+    pass
+
+
 class UnsupportedMediaType(KilonovaError):
     code = 415
+
+
+class RangeUnsatisfiable(KilonovaError):
+    code = 416
 
 
 class NotImplementedHere(KilonovaError):

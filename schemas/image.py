@@ -16,10 +16,21 @@ class Member:
     updated: datetime
 
 
+@frozen
+class Facts:
+    """What is known of bytes that came in: how many, and their hashes in hex."""
+
+    size: int
+    sha256: str
+    md5: str
+    sha512: str
+
+
 @record(1)
 @frozen
 class Image:
-    """`status`: queued, saving, active, killed, deactivated. `digest` is `sha256:<hex>`, set when it is active."""
+    """`status`: queued, saving, uploading, importing, active, killed, deactivated. `digest` is `sha256:<hex>`, set when
+    it is active."""
 
     id: str
     name: str | None
@@ -45,7 +56,9 @@ class Image:
     hidden: bool = False
     members: dict[str, Member] = field(factory=dict)
     upload: str | None = None
-    """the object that is being filled, while `saving`"""
+    """the object that is being filled, or was filled and waits for its import"""
+    staged: Facts | None = None
+    """of the bytes that wait for their import, while `uploading`"""
 
 
 @record(1)

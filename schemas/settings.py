@@ -81,6 +81,10 @@ class ApiSettings:
     """where uploads are collected before they go to the object store; empty: the system's temporary directory"""
     image_max_gb: float = 100.0
     """GiB that an uploaded image may have"""
+    image_store_gb: float = 0.0
+    """GiB that all images' bytes may take together; 0: as much as NATS has"""
+    image_replicas: int = 1
+    """NATS servers that keep each image's bytes; more than 1 needs a cluster of as many"""
     token_hours: float = 24.0
     image_grant_minutes: float = 60.0
     host_call_timeout: float = 10.0

@@ -28,7 +28,7 @@ async def read_json(request: Request) -> Any:
     try:
         return orjson.loads(await read_body(request))
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"Malformed JSON in request body: {error}.") from error
+        raise BadRequest("Malformed JSON in request body.") from error
 
 
 def json_answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

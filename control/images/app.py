@@ -18,13 +18,14 @@ from control.images.blobs import BUCKET, Blobs
 from control.images.call import Desk, Operation, route
 from control.images.faults import error_answer
 from control.images.grants import Grants
-from control.images.handlers import data, images, members
+from control.images.handlers import data, images, imports, members
+from control.images.policy import DEFAULTS
 from control.images.views import image_schema, images_schema, member_schema, members_schema
+from control.rules import Rules
 from control.top import Top
 from schemas.errors import KilonovaError
 
-VERSIONS: Final = ("v2.7", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
-"""2.6 adds imports, of which we offer no method"""
+VERSIONS: Final = ("v2.9", "v2.8", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
 SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "image": image_schema,
     "images": images_schema,
@@ -40,6 +41,14 @@ OPERATIONS: Final = (
     Operation("DELETE", "/v2/images/{image}", images.delete_image),
     Operation("PUT", "/v2/images/{image}/file", data.upload_image),
     Operation("GET", "/v2/images/{image}/file", data.download_image),
+    Operation("PUT", "/v2/images/{image}/stage", imports.stage_bytes),
+    Operation("POST", "/v2/images/{image}/import", imports.import_bytes),
+    Operation("GET", "/v2/images/{image}/tasks", imports.list_image_tasks),
+    Operation("GET", "/v2/info/import", imports.list_import_methods),
+    Operation("GET", "/v2/info/stores", imports.list_stores),
+    Operation("GET", "/v2/tasks", imports.list_tasks),
+    Operation("GET", "/v2/tasks/{task}", imports.get_task),
+    Operation("GET", "/v2/metadefs/namespaces", imports.list_metadef_namespaces),
     Operation("POST", "/v2/images/{image}/actions/{action}", images.act_on_image),
     Operation("PUT", "/v2/images/{image}/tags/{tag}", images.add_tag),
     Operation("DELETE", "/v2/images/{image}/tags/{tag}", images.delete_tag),
@@ -53,7 +62,9 @@ OPERATIONS: Final = (
 
 def open_blobs(top: Top) -> Blobs:
     """On the global bus. `run` it somewhere: it sweeps what died half-way."""
-    return Blobs(top.store, Objects(top.bus, BUCKET))
+    api = top.settings.api
+    objects = Objects(top.bus, BUCKET, api.image_replicas, int(api.image_store_gb * (1 << 30)))
+    return Blobs(top.store, objects)
 
 
 def images_app(top: Top, tokens: Tokens) -> Starlette:
@@ -64,6 +75,7 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
         tokens=tokens,
         blobs=open_blobs(top),
         grants=Grants(tokens.keys, api.url),
+        rules=Rules(DEFAULTS, api.image_policy_file),
         api_url=api.url,
         spool_dir=api.spool_dir,
         max_bytes=int(api.image_max_gb * (1 << 30)),
@@ -79,18 +91,12 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
             Route("/v2/", _answering(_versions(api.url), 300)),
             Route("/v2", _answering(_versions(api.url), 300)),
             *(Route(f"/v2/schemas/{name}", _answering(make(), 200)) for name, make in SCHEMAS.items()),
-            Route("/v2/info/import", _answering(IMPORT_METHODS, 200)),
             Route("/blobs/{digest}", _for_agents(desk)),
             *(route(operation, desk) for operation in OPERATIONS),
         ],
         exception_handlers={KilonovaError: refused, HTTPException: refused},
         middleware=[Middleware(ExceptionMiddleware, handlers={Exception: refused})],  # answers where Starlette raises
     )
-
-
-IMPORT_METHODS: Final = {
-    "import-methods": {"description": "Import methods available.", "type": "array", "value": list[str]()}
-}
 
 
 def _answering(body: dict[str, Any], status: int) -> Callable[[Request], Awaitable[Response]]:

@@ -3,15 +3,22 @@
 from typing import Any, Final
 
 from attrs import frozen
+from jsonschema import Draft4Validator
+from jsonschema.exceptions import best_match
 
-from schemas.errors import BadRequest, Forbidden
+from schemas.errors import BadRequest, Forbidden, TooLarge
 from schemas.image import Image
 
 VISIBILITIES: Final = ("community", "public", "private", "shared")
 DISK_FORMATS: Final = ("raw", "qcow2", "iso", "vhd", "vhdx", "vmdk", "vdi", "ploop", "ami", "ari", "aki")
 CONTAINER_FORMATS: Final = ("bare", "ovf", "ova", "docker", "compressed", "ami", "ari", "aki")
-NAME_LENGTH: Final = 255
 PROPERTY_LENGTH: Final = 65535
+SMALL: Final = {"type": "integer", "minimum": 0, "maximum": 2147483647}
+RESERVED: Final = ("deleted", "deleted_at", "is_public", "location")
+"""names that no property may have; nor may one begin with `RESERVED_PREFIX`"""
+RESERVED_PREFIX: Final = "os_glance"
+MOST: Final = {"properties": 128, "tags": 128, "members": 128}
+"""Glance's default quotas of one image"""
 
 
 @frozen
@@ -49,8 +56,8 @@ ATTRIBUTES: Final = (
     Attribute("updated_at", {"type": "string", "readOnly": True}),
     Attribute("tags", {"type": "array", "items": {"type": "string", "maxLength": 255}}, "tags"),
     Attribute("direct_url", {"type": "string", "readOnly": True}),
-    Attribute("min_ram", {"type": "integer"}, "min_ram_mb"),
-    Attribute("min_disk", {"type": "integer"}, "min_disk_gb"),
+    Attribute("min_ram", SMALL, "min_ram_mb"),
+    Attribute("min_disk", SMALL, "min_disk_gb"),
     Attribute("self", {"type": "string", "readOnly": True}),
     Attribute("file", {"type": "string", "readOnly": True}),
     Attribute("schema", {"type": "string", "readOnly": True}),
@@ -61,6 +68,14 @@ BY_NAME: Final = {attribute.name: attribute for attribute in ATTRIBUTES}
 BY_FIELD: Final = {attribute.field: attribute for attribute in ATTRIBUTES if attribute.field}
 
 
+SCHEMA: Final[dict[str, Any]] = {
+    "name": "image",
+    "properties": {attribute.name: attribute.schema for attribute in ATTRIBUTES},
+    "additionalProperties": {"type": "string"},
+}
+_VALIDATOR: Final = Draft4Validator(SCHEMA)
+
+
 def writable(name: str) -> Attribute:
     """Of a base property. Raises Forbidden for what only the service sets."""
     attribute = BY_NAME[name]
@@ -69,45 +84,35 @@ def writable(name: str) -> Attribute:
     return attribute
 
 
+def require_unreserved(name: str) -> None:
+    """Raises Forbidden for names of properties that clients may not use."""
+    if name in RESERVED or name.startswith(RESERVED_PREFIX):
+        raise Forbidden(f"Attribute '{name}' is reserved.")
+
+
 def checked(name: str, value: Any) -> Any:
     """The value as the Image keeps it. Raises BadRequest when it does not fit the schema."""
-    schema: dict[str, Any] = BY_NAME[name].schema if name in BY_NAME else {"type": "string"}
-    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    if not any(_is(value, kind) for kind in types):
-        raise _misfit(name, f"{value!r} is not of type {', '.join(repr(kind) for kind in types)}")
-    if "enum" in schema and value not in schema["enum"]:
-        raise _misfit(name, f"{value!r} is not one of {schema['enum']}")
-    longest: int = schema.get("maxLength", PROPERTY_LENGTH)
-    if isinstance(value, str) and len(value) > longest:
-        raise _misfit(name, f"{value[:40]!r}... is too long")
-    if isinstance(value, int) and not 0 <= value < 2**31:
-        raise _misfit(name, f"{value} is not between 0 and {2**31 - 1}")
-    if isinstance(value, list):
-        if not all(isinstance(tag, str) and len(tag) <= NAME_LENGTH for tag in value):
-            raise _misfit(name, "tags are strings of at most 255 characters")
-        return tuple(sorted(set(value)))
-    return value
+    error = best_match(_VALIDATOR.iter_errors({name: value}))
+    if error is not None:
+        raise BadRequest(f"Provided object does not match schema 'image': {error}")
+    if name not in BY_NAME and (len(name) > 255 or len(value) > PROPERTY_LENGTH):
+        raise BadRequest(
+            f"Property {name[:40]} is too long: 255 characters of name, {PROPERTY_LENGTH} of value at most."
+        )
+    return tuple(sorted(set(value))) if isinstance(value, list) else value
+
+
+def require_quotas(image: Image, kinds: tuple[str, ...] = tuple(MOST)) -> None:
+    """Raises TooLarge when it has more of something than one image may."""
+    for kind in kinds:
+        if (attempted := len(getattr(image, kind))) > MOST[kind]:
+            raise TooLarge(
+                f"The limit has been exceeded on the number of allowed image {kind}. Attempted: {attempted}, "
+                f"Maximum: {MOST[kind]}"
+            )
 
 
 def require_queued(image: Image, field: str) -> None:
     """Formats describe the bytes: they are fixed once those are there."""
-    if field in ("disk_format", "container_format") and image.status != "queued":
+    if field in ("disk_format", "container_format") and image.status not in ("queued", "importing", "uploading"):
         raise Forbidden(f"Attribute {field} can be only replaced for a queued image.")
-
-
-def _is(value: Any, kind: str) -> bool:
-    match kind:
-        case "null":
-            return value is None
-        case "string":
-            return isinstance(value, str)
-        case "boolean":
-            return isinstance(value, bool)
-        case "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case _:
-            return isinstance(value, list)
-
-
-def _misfit(name: str, why: str) -> BadRequest:
-    return BadRequest(f"Provided object does not match schema 'image': {why}: Invalid property '{name}'")

@@ -16,6 +16,7 @@ import structlog
 from attrs import evolve
 
 from bus.objects import ObjectDamaged, Objects
+from control.images.formats import HEAD_BYTES
 from kv.keys import Global
 from kv.store import Store
 from kv.txn import Stored, Txn
@@ -37,24 +38,31 @@ class Blobs:
         self.store = store
         self.objects = objects
 
-    async def read(self, digest: str) -> tuple[Blob, AsyncGenerator[bytes, None]]:
-        """The record and the bytes, which are not verified on the way. Raises NotFound."""
+    async def read(
+        self, digest: str, start: int = 0, end: int | None = None
+    ) -> tuple[Blob, AsyncGenerator[bytes, None]]:
+        """The record and the bytes in [start, end), which are not verified on the way. Raises NotFound."""
         stored = await self.store.get(Global.BLOBS(hex_of(digest)))
         if stored is None:
             raise NotFound(f"No image has the digest {digest}.")
-        return stored.value, self.objects.get(stored.value.object)
+        return stored.value, self.objects.get(stored.value.object, start, end)
 
     async def verified(self, name: str, sha256: str) -> bool:
-        """Reads the object back as a whole."""
-        digest = hashlib.sha256()
+        return await self.read_back(name, sha256) is not None
+
+    async def read_back(self, name: str, sha256: str) -> bytes | None:
+        """Reads the object as a whole: its beginning, as `check_format` wants it, or None when the bytes are not those
+        of the hash."""
+        digest, head = hashlib.sha256(), b""
         try:
             async with aclosing(self.objects.get(name)) as chunks:
                 async for chunk in chunks:
+                    head += chunk[: HEAD_BYTES - len(head)]
                     await asyncio.to_thread(digest.update, chunk)
         except (NotFound, ObjectDamaged) as error:
             log.warning("object cannot be read back", object=name, reason=error.message)
-            return False
-        return digest.hexdigest() == sha256
+            return None
+        return head if digest.hexdigest() == sha256 else None
 
     async def released(self, txn: Txn, image: Image, now: datetime) -> str | None:
         """Adds to `txn` what it means for the bytes that `image` goes; the object that becomes waste by it."""
@@ -113,7 +121,7 @@ class Blobs:
         """The image that waits for this object waits in vain: it may be uploaded again."""
         image = await self.store.get(Global.IMAGES(waste.image))
         if image and image.value.upload == waste.object:
-            queued = evolve(image.value, status="queued", upload=None, updated=datetime.now(UTC))
+            queued = evolve(image.value, status="queued", upload=None, staged=None, updated=datetime.now(UTC))
             await self.store.commit(Txn("image-requeue").replace(image, queued))
 
 

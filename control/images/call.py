@@ -11,9 +11,11 @@ from starlette.routing import Route
 
 from control.identity.http import auth_token
 from control.identity.tokens import Tokens
-from control.images.access import require_change, require_seen
+from control.images.access import require_seen
 from control.images.blobs import Blobs
 from control.images.grants import Grants
+from control.images.policy import check
+from control.rules import Rules
 from kv.keys import Global
 from kv.store import Store
 from kv.txn import Stored, Txn
@@ -30,6 +32,7 @@ class Desk:
     tokens: Tokens
     blobs: Blobs
     grants: Grants
+    rules: Rules
     api_url: str
     spool_dir: str
     max_bytes: int
@@ -47,24 +50,24 @@ class Call:
         value: str = self.request.path_params[name]
         return value
 
-    async def image(self) -> Stored[Image]:
-        """The one of the path. Raises NotFound also when it is not for the caller's eyes."""
+    async def image(self, rule: str = "get_image") -> Stored[Image]:
+        """The one of the path, which the caller may see and do `rule` with. Raises NotFound also when it is not for
+        the caller's eyes."""
         image_id = self.part("image")
         stored = await self.desk.store.get(Global.IMAGES(image_id))
-        require_seen(stored.value if stored else None, image_id, self.who)
+        image = require_seen(stored.value if stored else None, image_id, self.who)
         assert stored is not None
+        self.check(rule, image)
         return stored
 
-    async def own_image(self) -> Stored[Image]:
-        """The one of the path, which the caller may change."""
-        stored = await self.image()
-        require_change(stored.value, self.who)
-        return stored
+    def check(self, rule: str, image: Image | None = None) -> None:
+        """Raises Forbidden."""
+        check(self.desk.rules, rule, self.who, image)
 
-    async def change(self, apply: Callable[[Image], Image], *, own: bool = True) -> Image:
+    async def change(self, apply: Callable[[Image], Image], rule: str = "modify_image") -> Image:
         """Applies a change to the image of the path as it is now."""
         for _ in range(TRIES):
-            stored = await (self.own_image() if own else self.image())
+            stored = await self.image(rule)
             changed = apply(stored.value)
             if changed == stored.value:
                 return changed

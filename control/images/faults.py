@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from control.images.patch import MEDIA_TYPES
 from schemas.errors import KilonovaError
 
 log = structlog.get_logger()
@@ -25,6 +26,8 @@ def error_answer(request: Request, error: Exception, api_url: str) -> Response:
         code, message = 500, "The server has either erred or is incapable of performing the requested operation."
     if code == 401:
         headers["WWW-Authenticate"] = f'Keystone uri="{api_url}/identity"'
+    if code == 415:
+        headers["Accept-Patch"] = ", ".join(MEDIA_TYPES)
     if code == 503:
         headers["Retry-After"] = "1"
     content, media = _body(request.headers.get("accept", ""), code, message)

@@ -1,10 +1,11 @@
 """PATCH of an image: JSON patch in Glance's dialect, applied to a record. Pure."""
 
+import re
 from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from control.images.attributes import BY_NAME, checked, require_queued, writable
+from control.images.attributes import BY_NAME, checked, require_queued, require_quotas, require_unreserved, writable
 from schemas.errors import BadRequest, Conflict, Forbidden
 from schemas.image import Image
 
@@ -19,8 +20,6 @@ OPERATIONS: Final = ("add", "remove", "replace")
 class Change:
     op: str
     name: str
-    index: str | None
-    """of an element, in the only property that has elements: tags"""
     value: Any
 
 
@@ -33,7 +32,11 @@ def parse_patch(body: Any) -> list[Change]:
 def apply_patch(image: Image, changes: list[Change]) -> Image:
     """Raises Forbidden, Conflict or BadRequest as Glance does; the record is untouched then."""
     for change in changes:
+        require_unreserved(change.name)
+        if change.name == "locations":
+            raise Forbidden("It's not allowed to update locations if locations are invisible.")
         image = _apply_base(image, change) if change.name in BY_NAME else _apply_property(image, change)
+    require_quotas(image)
     return image
 
 
@@ -42,25 +45,43 @@ def _parse(operation: Any) -> Change:
         raise BadRequest("Operations must be JSON objects.")
     op, path = operation.get("op"), operation.get("path")
     if op is None:  # version 2.0 of the dialect: {"replace": "/name", "value": ...}
-        op = next((name for name in OPERATIONS if name in operation), None)
-        path = operation.get(op) if op else None
+        named = [name for name in OPERATIONS if name in operation]
+        if len(named) != 1:
+            raise BadRequest("Unable to find 'op' in JSON Schema change")
+        op, path = named[0], operation[named[0]]
+    elif path is None:
+        raise BadRequest("Unable to find 'path' in JSON Schema change")
     if op not in OPERATIONS:
-        raise BadRequest(f"Operations must be one of {', '.join(OPERATIONS)}.")
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise BadRequest(f"Invalid JSON pointer for this resource: '{path}'")
+        raise BadRequest(f"Invalid operation: `{op}`. It must be one of the following: {', '.join(OPERATIONS)}.")
+    name = _pointed(str(path))
     if op != "remove" and "value" not in operation:
-        raise BadRequest(f"Operation '{op}' requires a member named 'value'.")
-    name, *rest = [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
-    if not name or len(rest) > (1 if name == "tags" else 0):
-        raise BadRequest(f"Invalid JSON pointer for this resource: '{path}'")
-    return Change(op, name, rest[0] if rest else None, operation.get("value"))
+        raise BadRequest(f'Operation "{op}" requires a member named "value".')
+    return Change(op, name, operation.get("value"))
+
+
+def _pointed(pointer: str) -> str:
+    """The property that a JSON pointer names. Raises BadRequest for what is no pointer, or points deeper."""
+    faults = (
+        (not pointer.startswith("/"), 'does not start with "/"'),
+        (re.search(r"/\s*?/", pointer[1:]), 'contains adjacent "/"'),
+        (len(pointer) > 1 and pointer.endswith("/"), 'end with "/"'),
+        (not pointer[1:].strip(), "does not contains valid token"),
+        (
+            re.search("~[^01]", pointer) or pointer.endswith("~"),
+            'contains "~" not part of a recognized escape sequence',
+        ),
+    )
+    for found, fault in faults:
+        if found:
+            raise BadRequest(f"Pointer `{pointer}` {fault}.")
+    if "/" in pointer[1:]:
+        raise BadRequest(f"Invalid JSON pointer for this resource: '{pointer}'")
+    return pointer[1:].replace("~1", "/").replace("~0", "~").strip()
 
 
 def _apply_base(image: Image, change: Change) -> Image:
     attribute = writable(change.name)
     require_queued(image, attribute.field)
-    if change.index is not None:
-        return evolve(image, tags=_with_tag(image.tags, change, change.index))
     if change.op == "remove":
         raise Forbidden(f"Property {change.name} may not be removed.")
     value = checked(change.name, change.value)
@@ -78,17 +99,3 @@ def _apply_property(image: Image, change: Change) -> Image:
     else:
         properties[change.name] = checked(change.name, change.value)
     return evolve(image, properties=properties)
-
-
-def _with_tag(tags: tuple[str, ...], change: Change, index: str) -> tuple[str, ...]:
-    """Tags are a set, kept sorted; an index is one into that order."""
-    changed = list(tags)
-    at = len(tags) if index == "-" else int(index) if index.isdecimal() else -1
-    if not 0 <= at < len(tags) + (change.op == "add"):
-        raise BadRequest(f"Invalid JSON pointer for this resource: '/tags/{index}'")
-    if change.op != "add":
-        del changed[at]
-    if change.op != "remove":
-        changed.append(change.value)
-    fit: tuple[str, ...] = checked("tags", changed)
-    return fit

@@ -1,6 +1,9 @@
 """Lists of images: which ones, in which order, which page. Pure."""
 
-from collections.abc import Iterable
+import operator
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -8,7 +11,7 @@ from urllib.parse import urlencode
 from attrs import frozen
 
 from control.images.access import owns
-from control.images.attributes import BY_NAME, VISIBILITIES
+from control.images.attributes import VISIBILITIES
 from control.images.views import image_view
 from schemas.errors import BadRequest
 from schemas.identity import Identity
@@ -28,6 +31,20 @@ SORT_KEYS: Final = {
     "updated_at": "updated",
 }
 """by which field of the record"""
+SIZES: Final = ("size_min", "size_max")
+MOMENTS: Final = ("created_at", "updated_at")
+LISTED: Final = ("id", "name", "status", "container_format", "disk_format")
+"""what `in:` may ask for several of"""
+OPERATORS: Final[dict[str, Callable[[datetime, datetime], bool]]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "eq": operator.eq,
+    "neq": operator.ne,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+TRUE: Final = ("1", "t", "true", "on", "y", "yes")
+FALSE: Final = ("0", "f", "false", "off", "n", "no")
 MEMBER_STATUSES: Final = ("pending", "accepted", "rejected", "all")
 
 
@@ -52,6 +69,9 @@ def parse_query(items: list[tuple[str, str]]) -> Query:
         raise BadRequest(f"Invalid visibility value: {visibility}")
     if member_status not in MEMBER_STATUSES:
         raise BadRequest(f"Invalid status: {member_status}")
+    for name, value in items:
+        if name not in PAGING:
+            _require_sense(name, value)
     return Query(
         filters=tuple((name, value) for name, value in given.items() if name not in PAGING),
         tags=tuple(value for name, value in items if name == "tag"),
@@ -109,21 +129,65 @@ def _matches(image: Image, query: Query) -> bool:
 
 
 def _fits(view: dict[str, Any], name: str, asked: str) -> bool:
-    if name in ("size_min", "size_max"):
-        if not asked.isdecimal():
-            raise BadRequest(f"Invalid value for option {name}: {asked}")
+    if name in SIZES:
         size = view["size"] or 0
         return size >= int(asked) if name == "size_min" else size <= int(asked)
     value = view.get(name)
+    if name in MOMENTS:
+        compare, moment = _moment(name, asked)
+        return compare(_instant(name, str(value)), moment)
     if isinstance(value, bool):
-        return str(value).lower() == asked.lower()
-    if asked.startswith("in:") and name in BY_NAME:
-        return str(value) in [part.strip('"') for part in asked[3:].split(",")]
-    return value is not None and str(value) == asked
+        return value == (asked.lower() in TRUE)
+    if name in LISTED and asked.startswith("in:"):
+        return str(value) in _listed_values(asked)
+    if name in LISTED and asked.startswith("eq:"):
+        asked = asked[3:]
+    return value is not None and str(value) == asked.removeprefix('"').removesuffix('"')
+
+
+def _require_sense(name: str, asked: str) -> None:
+    """Raises BadRequest for a filter that no image could be compared with."""
+    if name == "changes-since":
+        raise BadRequest('The "changes-since" filter is no longer available on v2.')
+    if name in SIZES and not asked.isdecimal():
+        raise BadRequest(f"Invalid value for option {name}: {asked}")
+    if name in ("protected", "os_hidden") and asked.lower() not in (*TRUE, *FALSE):
+        raise BadRequest(f"Invalid value '{asked}' for '{name}' filter. Valid values are case insensitive booleans.")
+    if name in MOMENTS:
+        _moment(name, asked)
+    named, _, rest = asked.partition(":")
+    if name in LISTED and rest and named in OPERATORS and named != "eq":
+        raise BadRequest(f"Unable to filter by unknown operator '{named}'.")
+
+
+def _listed_values(asked: str) -> list[str]:
+    """Of `in:a,b,"c,d"`."""
+    return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^,"]+)', asked[3:])]
+
+
+def _moment(name: str, asked: str) -> tuple[Callable[[datetime, datetime], bool], datetime]:
+    """How to compare with what. Without an operator it is equality."""
+    named, _, rest = asked.partition(":")
+    if named in OPERATORS:
+        return OPERATORS[named], _instant(name, rest)
+    if named.isalpha():
+        raise BadRequest(f"Unable to filter by unknown operator '{named}'.")
+    return OPERATORS["eq"], _instant(name, asked)
+
+
+def _instant(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadRequest(f"Invalid time value for '{name}': {text}. It must be ISO 8601.") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _sort(items: list[tuple[str, str]]) -> tuple[tuple[str, bool], ...]:
     pairs: list[tuple[str, str]] = []
+    names = {name for name, _ in items}
+    if "sort" in names and names & {"sort_key", "sort_dir"}:
+        raise BadRequest("Old and new sorting syntax cannot be combined")
     directions = [value for name, value in items if name == "sort_dir"]
     for name, value in items:
         if name == "sort":
@@ -132,6 +196,8 @@ def _sort(items: list[tuple[str, str]]) -> tuple[tuple[str, bool], ...]:
             number = len(pairs)
             direction = directions[number] if number < len(directions) else (directions or ["desc"])[-1]
             pairs.append((value, direction))
+    if len(directions) > max(1, len(pairs)):
+        raise BadRequest("Number of sort dirs does not match the number of sort keys")
     if not pairs:
         pairs = [("created_at", (directions or ["desc"])[0])]
     for key, direction in pairs:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from control.images.formats import HEAD_BYTES
 from schemas.errors import TooLarge, Unavailable
+from schemas.image import Facts
 
 PIECE: Final = 1 << 20
 """bytes that are written at once"""
@@ -19,14 +20,11 @@ PIECE: Final = 1 << 20
 
 @frozen
 class Spooled:
-    """`head` is the file's beginning; the hashes are in hex."""
+    """`head` is the file's beginning."""
 
     file: BinaryIO
-    size: int
     head: bytes
-    sha256: str
-    md5: str
-    sha512: str
+    facts: Facts
 
 
 @asynccontextmanager
@@ -48,7 +46,7 @@ async def spooled(chunks: AsyncIterator[bytes], limit: int, directory: str) -> A
         await asyncio.to_thread(_take, file, hashes, waiting)
         file.seek(0)
         sha256, md5, sha512 = (h.hexdigest() for h in hashes)
-        yield Spooled(file, size, head, sha256, md5, sha512)
+        yield Spooled(file, head, Facts(size, sha256, md5, sha512))
 
 
 def _take(file: BinaryIO, hashes: tuple[Any, ...], data: bytearray) -> None:

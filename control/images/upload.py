@@ -1,11 +1,14 @@
 """An upload: into the object store, read back, and only then active.
 
-queued -> saving (the object has a Waste record from now on) -> bytes put or found -> bytes read back -> active. What
-fails, or whose process dies, leaves the image queued again and its object to the sweep.
+At once: queued -> saving (the object has a Waste record from now on) -> bytes put or found -> bytes read back ->
+active. In two steps: queued -> uploading -> bytes put; then importing -> bytes read back -> active. What fails, or
+whose process dies, leaves the image queued again and its object to the sweep.
 """
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -13,15 +16,18 @@ import structlog
 from attrs import evolve, frozen
 
 from control.images.blobs import Blobs, until, upload_seconds
+from control.images.formats import check_format
 from control.images.spool import Spooled
 from kv.keys import Global
 from kv.txn import Stored, Txn
 from schemas.errors import CompareFailed, Conflict, Gone, KilonovaError, Unavailable, UnknownOutcome
-from schemas.image import Blob, Image, Waste
+from schemas.image import Blob, Facts, Image, Waste
 
 log = structlog.get_logger()
 
 TRIES: Final = 10
+STAGED: Final = timedelta(days=1)
+"""how long staged bytes wait for their import"""
 
 
 @frozen
@@ -37,46 +43,115 @@ class Filled:
 async def store_image(blobs: Blobs, stored: Stored[Image], spool: Spooled, virtual_size: int | None) -> Image:
     """The active image. Raises Conflict or Gone when somebody else changed its state meanwhile, Unavailable when the
     object store failed."""
-    now = datetime.now(UTC)
-    name = f"{spool.sha256}-{uuid4().hex}"
-    waste = Waste(name, stored.value.id, until(now, spool.size))
-    saving = evolve(stored.value, status="saving", upload=name, updated=now)
+    saving = await _begin(blobs, stored, spool, "saving")
+    async with _bounded(blobs, saving, spool.facts.size):
+        for _ in range(TRIES):
+            filled = await _fill(blobs, saving.upload or "", spool)
+            active = await _activate(blobs, saving, filled, spool.facts, virtual_size)
+            if active is not None:
+                return active
+        raise _restless(saving)
+
+
+async def stage_image(blobs: Blobs, stored: Stored[Image], spool: Spooled) -> None:
+    """Puts the bytes where `import_image` finds them within a day. Raises as `store_image`."""
+    uploading = await _begin(blobs, stored, spool, "uploading")
+    name = uploading.upload or ""
+    staged = False
     try:
-        await blobs.store.commit(Txn("image-saving").replace(stored, saving).create(Global.WASTE(name), waste))
-    except CompareFailed as error:
-        raise Conflict(f"Image {saving.id} is being changed by somebody else.") from error
-    try:
-        async with asyncio.timeout(upload_seconds(spool.size)):
-            for _ in range(TRIES):
-                filled = await _fill(blobs, name, spool)
-                active = await _activate(blobs, saving, filled, spool, virtual_size)
-                if active is not None:
-                    return active
-        raise Unavailable(f"Image {saving.id} could not be made active: its bytes keep being replaced.")
+        async with asyncio.timeout(upload_seconds(spool.facts.size)):
+            await blobs.objects.put(name, spool.file)
+        image, waste = await blobs.store.read(Global.IMAGES(uploading.id), Global.WASTE(name))
+        if image is None:
+            raise Gone(f"Image {uploading.id} was deleted during its upload.")
+        if image.value.upload != name or waste is None or waste.value.condemned:
+            raise _changed_meanwhile(uploading)
+        now = datetime.now(UTC)
+        txn = Txn("image-staged").replace(image, evolve(image.value, staged=spool.facts, updated=now))
+        txn.replace(waste, evolve(waste.value, until=now + STAGED))
+        try:
+            await blobs.store.commit(txn)
+        except CompareFailed as error:
+            raise _changed_meanwhile(uploading) from error
+        staged = True
     except TimeoutError as error:
-        raise Unavailable("The object store takes too long: try again later.") from error
+        raise _too_slow() from error
     finally:
-        await _leave(blobs, saving)
+        if not staged:
+            await _leave(blobs, uploading)
+
+
+async def import_image(blobs: Blobs, stored: Stored[Image], facts: Facts) -> Image:
+    """The active image, from the staged bytes. Raises as `store_image`, and BadRequest when the bytes are not of the
+    image's format."""
+    now, name = datetime.now(UTC), stored.value.upload or ""
+    importing = evolve(stored.value, status="importing", updated=now)
+    waste = await blobs.store.get(Global.WASTE(name))
+    if waste is None or waste.value.condemned:
+        raise _changed_meanwhile(importing)
+    txn = Txn("image-importing").replace(stored, importing)
+    try:
+        await blobs.store.commit(txn.replace(waste, evolve(waste.value, until=until(now, facts.size))))
+    except CompareFailed as error:
+        raise _changed_meanwhile(importing) from error
+    async with _bounded(blobs, importing, facts.size):
+        head = await blobs.read_back(name, facts.sha256)
+        if head is None:
+            raise Unavailable("The object store did not keep the image's bytes: they differ when read back.")
+        virtual = check_format(importing.disk_format or "", head, facts.size)
+        for _ in range(TRIES):
+            blob = await blobs.store.get(Global.BLOBS(facts.sha256))
+            good = blob is not None and await blobs.verified(blob.value.object, facts.sha256)
+            filled = Filled(blob.value.object if blob and good else name, own=not good, blob=blob)
+            active = await _activate(blobs, importing, filled, facts, virtual)
+            if active is not None:
+                return active
+        raise _restless(importing)
+
+
+async def _begin(blobs: Blobs, stored: Stored[Image], spool: Spooled, status: str) -> Image:
+    """The image in that status, waiting for an object that has a record."""
+    now = datetime.now(UTC)
+    name = f"{spool.facts.sha256}-{uuid4().hex}"
+    waste = Waste(name, stored.value.id, until(now, spool.facts.size))
+    begun = evolve(stored.value, status=status, upload=name, updated=now)
+    try:
+        await blobs.store.commit(Txn(f"image-{status}").replace(stored, begun).create(Global.WASTE(name), waste))
+    except CompareFailed as error:
+        raise Conflict(f"Image {begun.id} is being changed by somebody else.") from error
+    return begun
+
+
+@asynccontextmanager
+async def _bounded(blobs: Blobs, image: Image, size: int) -> AsyncIterator[None]:
+    """Whatever the end, nothing is left that is not recorded."""
+    try:
+        async with asyncio.timeout(upload_seconds(size)):
+            yield
+    except TimeoutError as error:
+        raise _too_slow() from error
+    finally:
+        await _leave(blobs, image)
 
 
 async def _fill(blobs: Blobs, name: str, spool: Spooled) -> Filled:
     """Bytes that are there already are used if they are good, else replaced by ours."""
-    blob = await blobs.store.get(Global.BLOBS(spool.sha256))
-    if blob and await blobs.verified(blob.value.object, spool.sha256):
+    blob = await blobs.store.get(Global.BLOBS(spool.facts.sha256))
+    if blob and await blobs.verified(blob.value.object, spool.facts.sha256):
         return Filled(blob.value.object, own=False, blob=blob)
     spool.file.seek(0)
     await blobs.objects.delete(name)  # of an earlier round
     await blobs.objects.put(name, spool.file)
-    if not await blobs.verified(name, spool.sha256):
+    if not await blobs.verified(name, spool.facts.sha256):
         raise Unavailable("The object store did not keep the image's bytes: they differ when read back.")
     return Filled(name, own=True, blob=blob)
 
 
 async def _activate(
-    blobs: Blobs, saving: Image, filled: Filled, spool: Spooled, virtual_size: int | None
+    blobs: Blobs, saving: Image, filled: Filled, facts: Facts, virtual_size: int | None
 ) -> Image | None:
     """None when the bytes have to be looked at again."""
-    blob_key = Global.BLOBS(spool.sha256)
+    blob_key = Global.BLOBS(facts.sha256)
     for _ in range(TRIES):
         now = datetime.now(UTC)
         image, waste, blob = await blobs.store.read(
@@ -84,28 +159,29 @@ async def _activate(
         )
         if image is None:
             raise Gone(f"Image {saving.id} was deleted during its upload.")
-        if image.value.status == "active" and image.value.digest == f"sha256:{spool.sha256}":
+        if image.value.status == "active" and image.value.digest == f"sha256:{facts.sha256}":
             return image.value
         if image.value.upload != saving.upload or waste is None or waste.value.condemned:
-            raise Conflict(f"Image {saving.id} was given up or changed during its upload.")
+            raise _changed_meanwhile(saving)
         if _revision(blob) != _revision(filled.blob) and (blob is None or blob.value.object != filled.object):
             return None
         active = evolve(
             image.value,
             status="active",
             upload=None,
+            staged=None,
             updated=now,
-            size=spool.size,
+            size=facts.size,
             virtual_size=virtual_size,
-            digest=f"sha256:{spool.sha256}",
-            checksum=spool.md5,
-            os_hash_value=spool.sha512,
+            digest=f"sha256:{facts.sha256}",
+            checksum=facts.md5,
+            os_hash_value=facts.sha512,
         )
         images = (blob.value.images if blob else frozenset()) | {active.id}
         txn = Txn("image-activate").replace(image, active)
         txn.remove(waste) if filled.own else txn.unchanged(waste)
         txn.at(blob_key, _revision(blob)).put(
-            blob_key, Blob(f"sha256:{spool.sha256}", filled.object, spool.size, images)
+            blob_key, Blob(f"sha256:{facts.sha256}", filled.object, facts.size, images)
         )
         if filled.own and blob:  # its bytes were bad
             txn.put(Global.WASTE(blob.value.object), Waste(blob.value.object, active.id, now))
@@ -136,3 +212,15 @@ async def _leave(blobs: Blobs, saving: Image) -> None:
 
 def _revision(stored: Stored[Blob] | None) -> int:
     return stored.mod_revision if stored else 0
+
+
+def _changed_meanwhile(image: Image) -> Conflict:
+    return Conflict(f"Image {image.id} was given up or changed during its upload.")
+
+
+def _restless(image: Image) -> Unavailable:
+    return Unavailable(f"Image {image.id} could not be made active: its bytes keep being replaced.")
+
+
+def _too_slow() -> Unavailable:
+    return Unavailable("The object store takes too long: try again later.")

@@ -1,10 +1,13 @@
 """Records as Glance's JSON."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from control.images.attributes import ATTRIBUTES
+from control.images.attributes import SCHEMA
 from schemas.image import Image, Member
+
+STORE: Final = "objects"
+"""The one store of bytes, by Glance's word for it"""
 
 
 def instant(moment: datetime) -> str:
@@ -32,6 +35,7 @@ def image_view(image: Image) -> dict[str, Any]:
         "os_hash_algo": "sha512" if image.os_hash_value else None,
         "os_hash_value": image.os_hash_value,
         "tags": list(image.tags),
+        **({"stores": STORE} if image.digest else {}),
         "created_at": instant(image.created),
         "updated_at": instant(image.updated),
         "self": f"/v2/images/{image.id}",
@@ -53,9 +57,7 @@ def member_view(image: Image, project: str, member: Member) -> dict[str, Any]:
 
 def image_schema() -> dict[str, Any]:
     return {
-        "name": "image",
-        "properties": {attribute.name: attribute.schema for attribute in ATTRIBUTES},
-        "additionalProperties": {"type": "string"},
+        **SCHEMA,
         "links": [
             {"rel": "self", "href": "{self}"},
             {"rel": "enclosure", "href": "{file}"},

@@ -359,8 +359,7 @@ async def test_patches(demo: Client) -> None:
         {"op": "replace", "path": "/name", "value": "b"},
         {"op": "add", "path": "/os_distro", "value": "debian"},
         {"op": "replace", "path": "/color", "value": "blue"},
-        {"op": "replace", "path": "/tags", "value": ["x"]},
-        {"op": "add", "path": "/tags/-", "value": "y"},
+        {"op": "replace", "path": "/tags", "value": ["y", "x"]},
         {"op": "replace", "path": "/min_disk", "value": 3},
         {"op": "replace", "path": "/protected", "value": True},
     )

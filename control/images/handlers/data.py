@@ -1,46 +1,53 @@
 """An image's bytes: up from its owner, down to who may see it, down to agents that hold a grant."""
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Final
 
+from attrs import frozen
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from control.images.call import Call, Desk
 from control.images.formats import check_format
-from control.images.spool import spooled
+from control.images.spool import Spooled, spooled
 from control.images.upload import store_image
-from schemas.errors import BadRequest, Conflict, Forbidden, TooLarge, UnsupportedMediaType
+from control.images.views import STORE
+from schemas.errors import BadRequest, Conflict, Forbidden, RangeUnsatisfiable, TooLarge, UnsupportedMediaType
 from schemas.image import Image
 
-OCTETS = "application/octet-stream"
+OCTETS: Final = "application/octet-stream"
 
 
 async def upload_image(call: Call) -> Response:
     """204 is said only after the bytes were read back."""
-    if call.request.headers.get("content-type", OCTETS).partition(";")[0] != OCTETS:
-        raise UnsupportedMediaType(f"Content-Type must be {OCTETS}.")
-    stored = await call.own_image()
+    require_octets(call.request)
+    if (store := call.request.headers.get("x-image-meta-store", STORE)) != STORE:
+        raise BadRequest(f"Store for image does not exist: {store}. The one that there is is '{STORE}'.")
+    stored = await call.image("upload_image")
     _require_ready(stored.value)
-    _require_size(call)
-    call.desk.blobs.objects.require_reachable()
-    async with spooled(_body(call.request), call.desk.max_bytes, call.desk.spool_dir) as spool:
-        _require_whole(call.request, spool.size)
-        virtual = check_format(stored.value.disk_format or "", spool.head, spool.size)
-        stored = await call.own_image()  # it may have changed while the bytes came in
+    async with receive(call) as spool:
+        virtual = check_format(stored.value.disk_format or "", spool.head, spool.facts.size)
+        stored = await call.image("upload_image")  # it may have changed while the bytes came in
         _require_ready(stored.value)
         await store_image(call.desk.blobs, stored, spool, virtual)
     return Response(status_code=204)
 
 
 async def download_image(call: Call) -> Response:
-    image = (await call.image()).value
+    """All of it, or the one range that is asked for."""
+    image = (await call.image("download_image")).value
     if image.status == "deactivated" and not call.who.is_admin:
         raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
-    if image.digest is None:
+    if image.digest is None or not image.size:
         return Response(status_code=204)
+    wanted = _range(call.request.headers.get("range"), image.size)
     headers = {"Content-MD5": image.checksum} if image.checksum else {}
-    return await _streamed(call.desk, image.digest, headers)
+    if wanted is None:
+        return await _streamed(call.desk, image.digest, headers)
+    return await _streamed(call.desk, image.digest, {}, wanted)
 
 
 async def download_blob(desk: Desk, request: Request) -> Response:
@@ -51,12 +58,55 @@ async def download_blob(desk: Desk, request: Request) -> Response:
     return await _streamed(desk, name, {})
 
 
-async def _streamed(desk: Desk, digest: str, headers: dict[str, str]) -> Response:
+@asynccontextmanager
+async def receive(call: Call) -> AsyncIterator[Spooled]:
+    """The body of an upload, whole and not too large. Raises before it is read where it could not be kept."""
+    announced = call.request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > call.desk.max_bytes:
+        raise TooLarge(f"Denying attempt to upload image larger than {call.desk.max_bytes} bytes.")
+    call.desk.blobs.objects.require_reachable()
+    async with spooled(_body(call.request), call.desk.max_bytes, call.desk.spool_dir) as spool:
+        _require_whole(call.request, spool.facts.size)
+        yield spool
+
+
+def require_octets(request: Request) -> None:
+    if request.headers.get("content-type", OCTETS).partition(";")[0] != OCTETS:
+        raise UnsupportedMediaType(f"Content-Type must be {OCTETS}.")
+
+
+@frozen
+class Range:
+    """Bytes [start, end) of `size`."""
+
+    start: int
+    end: int
+    size: int
+
+
+def _range(header: str | None, size: int) -> Range | None:
+    """None: all. Raises RangeUnsatisfiable for what is not one range within the image."""
+    if header is None:
+        return None
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
+    first, last = found.groups() if found else ("", "")
+    start = int(first) if first else max(0, size - int(last)) if last else size
+    end = min(size, int(last) + 1) if first and last else size
+    if start >= end:
+        raise RangeUnsatisfiable(f"The byte range passed in the 'Range' header did not match any available byte range "
+                                 f"in the current file: {header} of {size} bytes.")  # fmt: skip
+    return Range(start, end, size)
+
+
+async def _streamed(desk: Desk, digest: str, headers: dict[str, str], wanted: Range | None = None) -> Response:
     """The first chunk is had before the answer begins, so a store that is away is a 503."""
-    blob, chunks = await desk.blobs.read(digest)
+    start, end = (wanted.start, wanted.end) if wanted else (0, None)
+    blob, chunks = await desk.blobs.read(digest, start, end)
     first = await anext(chunks, b"")
-    length = {"Content-Length": str(blob.size)}
-    return StreamingResponse(_chain(first, chunks), 200, headers | length, OCTETS)
+    about = {"Content-Length": str((end or blob.size) - start), "Accept-Ranges": "bytes"}
+    if wanted:
+        about["Content-Range"] = f"bytes {wanted.start}-{wanted.end - 1}/{wanted.size}"
+    return StreamingResponse(_chain(first, chunks), 206 if wanted else 200, headers | about, OCTETS)
 
 
 async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
@@ -82,12 +132,6 @@ def _require_ready(image: Image) -> None:
     missing = [name for name in ("disk_format", "container_format") if getattr(image, name) is None]
     if missing:
         raise BadRequest(f"Properties {', '.join(missing)} must be set prior to saving data.")
-
-
-def _require_size(call: Call) -> None:
-    announced = call.request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > call.desk.max_bytes:
-        raise TooLarge(f"Denying attempt to upload image larger than {call.desk.max_bytes} bytes.")
 
 
 def _require_whole(request: Request, size: int) -> None:

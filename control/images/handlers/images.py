@@ -9,18 +9,19 @@ from attrs import evolve
 from starlette.responses import Response
 
 from control.identity.http import json_answer, read_json
-from control.images.access import may_write, require_visibility
-from control.images.attributes import BY_NAME, checked, writable
+from control.images.attributes import BY_NAME, checked, require_quotas, require_unreserved, writable
 from control.images.call import TRIES, Call
+from control.images.handlers.imports import METHODS
 from control.images.patch import MEDIA_TYPES, Change, apply_patch, parse_patch
+from control.images.policy import check, may
 from control.images.query import first_link, next_link, page, parse_query
-from control.images.views import image_view
+from control.images.views import STORE, image_view
 from kv.keys import Global
 from kv.txn import Txn
-from schemas.errors import BadRequest, CompareFailed, Conflict, Forbidden, UnsupportedMediaType
-from schemas.identity import Identity
+from schemas.errors import BadRequest, CompareFailed, Conflict, Forbidden, NotFound, UnsupportedMediaType
 from schemas.image import Image
 
+VISIBILITY_RULES: Final = {"public": "publicize_image", "community": "communitize_image"}
 TOGGLES: Final = {"deactivate": ("active", "deactivated"), "reactivate": ("deactivated", "active")}
 
 
@@ -28,17 +29,26 @@ async def create_image(call: Call) -> Response:
     body = await read_json(call.request)
     if not isinstance(body, dict):
         raise BadRequest("The body must be an object that describes the image.")
-    if not may_write(call.who):
+    image = new_image(body, call.who.project, datetime.now(UTC))
+    if not may(call.desk.rules, "add_image", call.who, image):
+        if image.owner != call.who.project:
+            raise Forbidden(f"You are not permitted to create images owned by '{image.owner}'.")
         raise Forbidden("You are not authorized to complete add_image action.")
-    image = new_image(body, call.who, datetime.now(UTC))
+    _check_visibility(call, image)
     try:
         await call.desk.store.commit(Txn("image-create").create(Global.IMAGES(image.id), image))
     except CompareFailed as error:
         raise Conflict(f"Image ID {image.id} already exists!") from error
-    return json_answer(image_view(image), 201, {"Location": f"{call.desk.api_url}/image/v2/images/{image.id}"})
+    headers = {
+        "Location": f"{call.desk.api_url}/image/v2/images/{image.id}",
+        "OpenStack-image-import-methods": ",".join(METHODS),
+        "OpenStack-image-store-ids": STORE,
+    }
+    return json_answer(image_view(image), 201, headers)
 
 
 async def list_images(call: Call) -> Response:
+    call.check("get_images")
     items = call.request.query_params.multi_items()
     query = parse_query(items)
     stored = await call.desk.store.range(Global.IMAGES.under())
@@ -62,12 +72,12 @@ async def update_image(call: Call) -> Response:
     if media not in MEDIA_TYPES:
         raise UnsupportedMediaType(f"Content-Type must be {MEDIA_TYPES[0]}.")
     changes = parse_patch(await read_json(call.request))
-    return json_answer(image_view(await call.change(partial(_patched, changes, call.who))))
+    return json_answer(image_view(await call.change(partial(_patched, call, changes))))
 
 
 async def delete_image(call: Call) -> Response:
     for _ in range(TRIES):
-        stored = await call.own_image()
+        stored = await call.image("delete_image")
         image = stored.value
         if image.protected:
             raise Forbidden(f"Image {image.id} is protected and cannot be deleted.")
@@ -88,50 +98,67 @@ async def act_on_image(call: Call) -> Response:
     action = call.part("action")
     if action not in TOGGLES:
         raise BadRequest(f"There is no action {action}: it is one of {', '.join(TOGGLES)}.")
-    await call.change(partial(_toggled, action))
+    await call.change(partial(_toggled, action), action)
     return Response(status_code=204)
 
 
 async def add_tag(call: Call) -> Response:
     tag = call.part("tag")
-    await call.change(lambda image: evolve(image, tags=checked("tags", [*image.tags, tag])))
+
+    def tagged(image: Image) -> Image:
+        more = evolve(image, tags=checked("tags", [*image.tags, tag]))
+        require_quotas(more, ("tags",))
+        return more
+
+    await call.change(tagged)
     return Response(status_code=204)
 
 
 async def delete_tag(call: Call) -> Response:
     tag = call.part("tag")
-    await call.change(lambda image: evolve(image, tags=tuple(t for t in image.tags if t != tag)))
+
+    def untagged(image: Image) -> Image:
+        if tag not in image.tags:
+            raise NotFound("The tag could not be found.")
+        return evolve(image, tags=tuple(t for t in image.tags if t != tag))
+
+    await call.change(untagged)
     return Response(status_code=204)
 
 
-def new_image(body: dict[str, Any], who: Identity, now: datetime) -> Image:
-    """From the body of a POST. Raises BadRequest or Forbidden."""
-    fields: dict[str, Any] = {"owner": who.project, "name": None}
+def new_image(body: dict[str, Any], project: str, now: datetime) -> Image:
+    """From the body of a POST, for `project` if it names no owner. Raises BadRequest, Forbidden or TooLarge."""
+    fields: dict[str, Any] = {"owner": project, "name": None}
     properties: dict[str, str] = {}
     image_id = str(uuid4())
     for name, value in body.items():
+        require_unreserved(name)
         if name == "id":
-            image_id = _uuid(value)
+            image_id = str(UUID(checked(name, value)))
         elif name in BY_NAME:
             fields[writable(name).field] = checked(name, value)
         else:
             properties[name] = checked(name, value)
-    if fields["owner"] != who.project and not who.is_admin:
-        raise Forbidden("You are not permitted to create images owned by " + repr(fields["owner"]) + ".")
     if not fields["owner"]:
         raise BadRequest("An image must have an owner: scope the token to a project.")
     image = Image(id=image_id, created=now, updated=now, properties=properties, **fields)
-    require_visibility(image.visibility, who)
+    require_quotas(image)
     return image
 
 
-def _patched(changes: list[Change], who: Identity, image: Image) -> Image:
+def _patched(call: Call, changes: list[Change], image: Image) -> Image:
     changed = apply_patch(image, changes)
-    if changed.owner != image.owner and not who.is_admin:
-        raise Forbidden("Owner can't be updated by non admin.")
+    if changed.owner != image.owner and not call.who.is_admin:
+        raise Forbidden("You are not permitted to modify 'owner' on this image.")
     if changed.visibility != image.visibility:
-        require_visibility(changed.visibility, who)
+        _check_visibility(call, changed)
     return changed
+
+
+def _check_visibility(call: Call, image: Image) -> None:
+    rule = VISIBILITY_RULES.get(image.visibility)
+    if rule:
+        check(call.desk.rules, rule, call.who, image)
 
 
 def _toggled(action: str, image: Image) -> Image:
@@ -139,10 +166,3 @@ def _toggled(action: str, image: Image) -> Image:
     if image.status not in (before, after):
         raise Forbidden(f"Not allowed to {action} image in status '{image.status}'")
     return evolve(image, status=after)
-
-
-def _uuid(value: Any) -> str:
-    try:
-        return str(UUID(value))
-    except (ValueError, AttributeError, TypeError) as error:
-        raise BadRequest(f"Provided object does not match schema 'image': {value!r} is not a UUID.") from error

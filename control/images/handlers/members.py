@@ -8,7 +8,8 @@ from attrs import evolve
 from starlette.responses import Response
 
 from control.identity.http import json_answer, read_json
-from control.images.access import may_write, owns
+from control.images.access import owns
+from control.images.attributes import require_quotas
 from control.images.call import Call
 from control.images.views import member_view
 from schemas.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -19,14 +20,14 @@ STATUSES: Final = ("pending", "accepted", "rejected")
 
 async def list_members(call: Call) -> Response:
     """All for the owner; a member sees itself."""
-    image = (await call.image()).value
+    image = _shared((await call.image("get_members")).value)
     seen = image.members if owns(image, call.who) else _only(image, call.who.project)
     views = [member_view(image, project, member) for project, member in sorted(seen.items())]
     return json_answer({"members": views, "schema": "/v2/schemas/members"})
 
 
 async def get_member(call: Call) -> Response:
-    image = (await call.image()).value
+    image = _shared((await call.image("get_member")).value)
     if call.part("member") != call.who.project and not owns(image, call.who):
         raise _unknown(call)
     return _answer(call, image)
@@ -34,27 +35,31 @@ async def get_member(call: Call) -> Response:
 
 async def create_member(call: Call) -> Response:
     project = _text(await read_json(call.request), "member")
-    image = await call.change(partial(_added, project, datetime.now(UTC)))
+    image = await call.change(partial(_added, project, datetime.now(UTC)), "add_member")
     return json_answer(member_view(image, project, image.members[project]))
 
 
 async def update_member(call: Call) -> Response:
     """Only the member itself, or an admin, can accept."""
     status = _text(await read_json(call.request), "status")
-    if status not in STATUSES:
-        raise BadRequest(f"Status must be one of {', '.join(STATUSES)}.")
-    if not may_write(call.who) or (call.part("member") != call.who.project and not call.who.is_admin):
-        raise Forbidden("Only the member itself can change its status.")
-    if call.part("member") not in (await call.image()).value.members:
+    image = (await call.image()).value
+    member = call.part("member")
+    if not call.who.is_admin and member != call.who.project:
+        if owns(image, call.who) and member in image.members:
+            raise Forbidden(f"Not allowed to update members for image {image.id}.")
         raise _unknown(call)
-    changed = partial(_answered, call.part("member"), status, datetime.now(UTC))
-    return _answer(call, await call.change(changed, own=False))
+    if member not in image.members:
+        raise _unknown(call)
+    call.check("modify_member", image)
+    if status not in STATUSES:
+        raise BadRequest('Status must be "pending", "accepted" or "rejected".')
+    return _answer(call, await call.change(partial(_answered, member, status, datetime.now(UTC)), "get_image"))
 
 
 async def delete_member(call: Call) -> Response:
-    if call.part("member") not in (await call.own_image()).value.members:
+    if call.part("member") not in _shared((await call.image("delete_member")).value).members:
         raise _unknown(call)
-    await call.change(partial(_removed, call.part("member")))
+    await call.change(partial(_removed, call.part("member")), "delete_member")
     return Response(status_code=204)
 
 
@@ -66,11 +71,17 @@ def _answer(call: Call, image: Image) -> Response:
 
 
 def _added(project: str, now: datetime, image: Image) -> Image:
+    if project in _shared(image).members:
+        raise Conflict(f"Member {project} is duplicated for image {image.id}")
+    added = evolve(image, members={**image.members, project: Member("pending", now, now)})
+    require_quotas(added, ("members",))
+    return added
+
+
+def _shared(image: Image) -> Image:
     if image.visibility != "shared":
         raise Forbidden("Only shared images have members.")
-    if project in image.members:
-        raise Conflict(f"Project {project} is already a member of image {image.id}.")
-    return evolve(image, members={**image.members, project: Member("pending", now, now)})
+    return image
 
 
 def _answered(project: str, status: str, now: datetime, image: Image) -> Image:
@@ -91,7 +102,7 @@ def _only(image: Image, project: str) -> dict[str, Member]:
 def _text(body: Any, field: str) -> str:
     value = body.get(field) if isinstance(body, dict) else None
     if not isinstance(value, str) or not value:
-        raise BadRequest(f"Expecting to find {field} in request body.")
+        raise BadRequest(f"Expected to find a '{field}' string in the request body.")
     return value
 
 
