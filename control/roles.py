@@ -9,6 +9,7 @@ import socket
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from random import Random
 from typing import Final
 from uuid import uuid4
 
@@ -63,19 +64,20 @@ def scheduler_role(settings: Settings) -> Role:
         from bus.service import Service
         from control.releases import attend_top
         from control.scheduler.feed import Feed
+        from control.scheduler.pipeline import follows_servers, load_pipeline
         from control.scheduler.service import Scheduler
         from control.top import open_top
 
-        pod = pod_name("scheduler")
+        pipeline, draw, pod = load_pipeline(settings), Random(), pod_name("scheduler")
         async with open_top(settings, pod, cell_buses=False) as top:
-            feed = Feed(top)
+            feed = Feed(top, with_servers=follows_servers(pipeline, settings), draw=draw)
             service = Service(top.bus, "scheduler", "0.1.0", "chooses and claims hosts")
             health.checks["model"] = lambda: feed.ready
             await service.start()
 
             async def serve() -> None:
                 await feed.until_ready()
-                await service.serve("select", SCHEDULER_SELECT, Select, Scheduler(top, feed).select)
+                await service.serve("select", SCHEDULER_SELECT, Select, Scheduler(top, feed, pipeline, draw).select)
                 await asyncio.Event().wait()
 
             await run_until(stopping, feed.run(), serve(), attend_top(top, "nova-scheduler", pod).run())

@@ -5,7 +5,9 @@ from typing import Generic, TypeVar
 
 from attrs import frozen
 
+from schemas.aggregate import Aggregate, Counter
 from schemas.flavor import Flavor, KeyPair
+from schemas.group import ServerGroup
 from schemas.host import Alive, CellMapping, Host, HostMapping, Service
 from schemas.identity import (
     AppCredential,
@@ -110,6 +112,10 @@ class Global:
     TRAITS = Family("placement/traits/{name}", Trait)
     RESOURCE_CLASSES = Family("placement/classes/{name}", ResourceClass)
     ERASURES = Family("placement/erasures/{all}", Erasures)
+    AGGREGATES = Family("aggregates/{id}", Aggregate)
+    GROUPS = Family("groups/{uuid}", ServerGroup)
+    PROJECT_GROUPS = Family("project-groups/{project}/{time_key}", str)
+    COUNTERS = Family("counters/{name}", Counter)
     OPERATIONS = Family("operations/{shard}/{uuid}", Operation)
     LEASES = Family("leases/{shard}", str)
     MEMBERS = Family("members/{pod}", str)

@@ -174,3 +174,7 @@ class HostFacts:
     architectures: tuple[str, ...] = ("x86_64",)
     booted: datetime | None = None
     """when the machine was started"""
+    io_ops: int = 0
+    """jobs on guests under way, as the host last said"""
+    metrics: dict[str, float] = field(factory=dict)
+    """what Nova's monitors report, such as `cpu.percent`"""

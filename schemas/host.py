@@ -17,6 +17,8 @@ class Host:
     uuid: str
     facts: HostFacts
     reported: datetime
+    failed_builds: int = 0
+    """since the last one that succeeded"""
 
 
 @record(1)

@@ -39,3 +39,4 @@ class QuotaUsage:
     instances: int = 0
     cores: int = 0
     ram: int = 0
+    server_groups: int = 0

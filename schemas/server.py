@@ -129,6 +129,8 @@ class RequestSpec:
     forced_host: str | None = None
     requested_host: str | None = None
     scheduler_hints: dict[str, Any] = field(factory=dict)
+    group: str | None = None
+    """uuid of its server group"""
 
 
 @frozen
@@ -153,6 +155,8 @@ class InstanceMapping:
     attempt: int = 1
     generation: int = 1
     charge: Charge = Charge()
+    group: str | None = None
+    """the server group that it is a member of until it is forgotten"""
 
 
 @record(1)

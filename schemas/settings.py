@@ -125,18 +125,77 @@ class ConductorSettings:
 
 @frozen
 class SchedulerSettings:
+    """Nova's `[scheduler]`, and what it keeps in `[DEFAULT]` for the scheduler's sake."""
+
     cpu_allocation_ratio: float = 4.0
     ram_allocation_ratio: float = 1.0
     disk_allocation_ratio: float = 1.0
     reserved_host_memory_mb: int = 512
     reserved_host_disk_mb: int = 0
+    max_attempts: int = 3
+    default_availability_zone: str = "nova"
+    """shown for hosts that no aggregate puts into a zone"""
+    default_schedule_zone: str = ""
+    """for requests that name no zone; empty: any"""
+    query_placement_for_image_type_support: bool = False
+    limit_tenants_to_placement_aggregate: bool = False
+    placement_aggregate_required_for_tenants: bool = False
+    enable_isolated_aggregate_filtering: bool = False
+    image_metadata_prefilter: bool = False
+    alternates_in_same_cell: bool = False
+    """true: alternates are hosts of the chosen host's cell, as in Nova, which cannot leave it"""
+
+
+@frozen
+class FilterSchedulerSettings:
+    """Nova's `[filter_scheduler]`."""
+
     enabled_filters: tuple[str, ...] = (
         "ComputeFilter",
         "ComputeCapabilitiesFilter",
         "ImagePropertiesFilter",
+        "ServerGroupAntiAffinityFilter",
+        "ServerGroupAffinityFilter",
     )
-    max_attempts: int = 3
-    default_availability_zone: str = "nova"
+    enabled_weighers: tuple[str, ...] = ()
+    """empty: all, built-in and by entry point"""
+    host_subset_size: int = 1
+    """the host is drawn from so many best"""
+    shuffle_best_same_weighed_hosts: bool = False
+    max_io_ops_per_host: int = 8
+    max_instances_per_host: int = 50
+    isolated_hosts: tuple[str, ...] = ()
+    isolated_images: tuple[str, ...] = ()
+    restrict_isolated_hosts_to_isolated_images: bool = True
+    aggregate_image_properties_isolation_namespace: str = ""
+    aggregate_image_properties_isolation_separator: str = "."
+    image_properties_default_architecture: str = ""
+    ram_weight_multiplier: float = 1.0
+    cpu_weight_multiplier: float = 1.0
+    disk_weight_multiplier: float = 1.0
+    io_ops_weight_multiplier: float = -1.0
+    pci_weight_multiplier: float = 1.0
+    soft_affinity_weight_multiplier: float = 1.0
+    soft_anti_affinity_weight_multiplier: float = 1.0
+    build_failure_weight_multiplier: float = 1000000.0
+    cross_cell_move_weight_multiplier: float = 1000000.0
+    num_instances_weight_multiplier: float = 0.0
+    hypervisor_version_weight_multiplier: float = 1.0
+    image_props_weight_multiplier: float = 0.0
+    image_props_weight_setting: tuple[str, ...] = ()
+    """`property=weight`; empty: every property counts 1"""
+
+
+@frozen
+class MetricsSettings:
+    """Nova's `[metrics]`."""
+
+    weight_multiplier: float = 1.0
+    weight_setting: tuple[str, ...] = ()
+    """`metric=ratio`"""
+    required: bool = True
+    """a host without a metric is filtered by MetricsFilter; false: it weighs `weight_of_unavailable`"""
+    weight_of_unavailable: float = -10000.0
 
 
 @frozen
@@ -250,4 +309,6 @@ class Settings:
     api: ApiSettings = field(factory=ApiSettings)
     conductor: ConductorSettings = field(factory=ConductorSettings)
     scheduler: SchedulerSettings = field(factory=SchedulerSettings)
+    filter_scheduler: FilterSchedulerSettings = field(factory=FilterSchedulerSettings)
+    metrics: MetricsSettings = field(factory=MetricsSettings)
     agent: AgentSettings = field(factory=AgentSettings)

@@ -2,6 +2,7 @@
 
 from math import ceil
 
+from control.placement.demands import demands_of
 from schemas.guest import HostFacts
 from schemas.placement import Inventory, Usages
 from schemas.server import FlavorCopy
@@ -9,19 +10,18 @@ from schemas.settings import SchedulerSettings
 
 Amounts = dict[str, int]
 
-_OVERRIDE = "resources:"
-
 
 def needed_by(flavor: FlavorCopy) -> Amounts:
-    """VCPU, MEMORY_MB and DISK_GB as Nova counts them; `resources:CLASS` extra specs replace, 0 removes."""
+    """VCPU, MEMORY_MB and DISK_GB as Nova counts them; `resources:CLASS` extra specs replace, 0 removes, and those of
+    numbered groups come on top."""
     amounts = {
         "VCPU": flavor.vcpus,
         "MEMORY_MB": flavor.memory_mb,
         "DISK_GB": flavor.root_gb + flavor.ephemeral_gb + ceil(flavor.swap_mb / 1024),
     }
-    for spec, value in flavor.extra_specs.items():
-        if spec.startswith(_OVERRIDE) and value.isdecimal():
-            amounts[spec.removeprefix(_OVERRIDE)] = int(value)
+    for suffix, group in demands_of(flavor.extra_specs, {}).groups.items():
+        for name, amount in group.resources.items():
+            amounts[name] = amounts.get(name, 0) + amount if suffix else amount
     return {name: amount for name, amount in amounts.items() if amount > 0}
 
 

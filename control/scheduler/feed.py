@@ -1,6 +1,10 @@
-"""Keeps the model current by watches: placement and host mappings at the top, hosts and their liveness in the cells."""
+"""Keeps the model current by watches: placement, aggregates, groups and host mappings at the top, hosts and their
+liveness in the cells."""
 
 import asyncio
+from collections import Counter, defaultdict
+from random import Random
+from typing import Any
 
 from attrs import define
 
@@ -9,8 +13,10 @@ from control.scheduler.model import Model
 from control.top import Top
 from kv.cache import Cache, Change
 from kv.keys import Cell, Global
+from schemas.aggregate import Aggregate
+from schemas.group import ServerGroup
 from schemas.host import Alive, Host, HostMapping
-from schemas.placement import Provider, Usages
+from schemas.placement import Allocation, Provider, Usages
 
 
 @define(eq=False)
@@ -21,23 +27,45 @@ class _CellFeed:
 
 
 class Feed:
-    def __init__(self, top: Top) -> None:
-        self.model = Model()
+    """`with_servers`: the model is to know which servers are on each host, and of which images. `draw` orders equal
+    hosts."""
+
+    def __init__(self, top: Top, *, with_servers: bool = False, draw: Random | None = None) -> None:
+        self.model = Model(draw)
         self._top = top
         self._mappings = Cache(top.store, Global.HOSTS.under(), self._mapping)
         self._providers = Cache(top.store, Global.PROVIDERS.under(), self._provider)
         self._usages = Cache(top.store, Global.USAGES.under(), self._usage)
+        self._aggregates = Cache(top.store, Global.AGGREGATES.under(), self._aggregate)
+        self._groups = Cache(top.store, Global.GROUPS.under(), self._group)
+        self._caches: list[Cache[Any]] = [
+            self._mappings,
+            self._providers,
+            self._usages,
+            self._aggregates,
+            self._groups,
+        ]
+        self._specs = Cache(top.store, Global.SPECS.under())
+        if with_servers:
+            self._caches += [self._specs, Cache(top.store, Global.ALLOCATIONS.under(), self._allocation)]
+        self._servers: defaultdict[str, set[str]] = defaultdict(set)
+        """by provider"""
+        self._stale_aggregates = False
         self._cells: dict[str, _CellFeed] = {}
         top.cells.on_join.append(self._join)
         top.cells.on_leave.append(self._leave)
 
     @property
     def ready(self) -> bool:
-        return all(c.synced.is_set() for c in (self._mappings, self._providers, self._usages))
+        return all(c.synced.is_set() for c in self._caches)
 
     async def until_ready(self) -> None:
-        for cache in (self._mappings, self._providers, self._usages):
+        for cache in self._caches:
             await cache.synced.wait()
+
+    async def wait_until(self, revision: int) -> None:
+        """Returns when the model holds every write to the global store up to this revision."""
+        await asyncio.gather(*(cache.wait_until(revision) for cache in self._caches))
 
     def usable_cells(self) -> frozenset[str]:
         """Enabled cells whose watches are alive: a cell that is not heard of takes nothing."""
@@ -49,7 +77,7 @@ class Feed:
             self._join(self._top.cells.access(name))
         try:
             async with asyncio.TaskGroup() as group:
-                for cache in (self._mappings, self._providers, self._usages):
+                for cache in self._caches:
                     group.create_task(cache.run())
         finally:
             for name in list(self._cells):
@@ -78,12 +106,47 @@ class Feed:
         usages = self._usages.items.get(Global.USAGES(uuid).path)
         if usages is not None:  # it may have come before its provider
             self.model.set_usages(uuid, usages)
+        self._count_servers(uuid)
 
     def _usage(self, change: Change[Usages]) -> None:
         self.model.set_usages(_last(change.key.path), change.new)
 
+    def _aggregate(self, _: Change[Aggregate]) -> None:
+        """A listing tells of many at once: they are taken together."""
+        if not self._stale_aggregates:
+            self._stale_aggregates = True
+            asyncio.get_running_loop().call_soon(self._take_aggregates)
+
+    def _take_aggregates(self) -> None:
+        self._stale_aggregates = False
+        self.model.set_aggregates(s.value for s in self._aggregates.items.values())
+
+    def _group(self, change: Change[ServerGroup]) -> None:
+        self.model.set_group(_last(change.key.path), change.new)
+
+    def _allocation(self, change: Change[Allocation]) -> None:
+        consumer = _last(change.key.path)
+        before = set(change.old.value.resources) if change.old else set()
+        after = set(change.new.value.resources) if change.new else set()
+        for uuid in before - after:
+            self._servers[uuid].discard(consumer)
+        for uuid in after - before:
+            self._servers[uuid].add(consumer)
+        for uuid in before ^ after:
+            self._count_servers(uuid)
+
+    def _count_servers(self, provider: str) -> None:
+        state = self.model.of_provider(provider)
+        if state is None or not (self._servers[provider] or state.servers):
+            return
+        specs = (self._specs.get(Global.SPECS(server)) for server in self._servers[provider])
+        images = Counter(pair for spec in specs if spec and spec.image for pair in spec.image.properties.items())
+        self.model.set_servers(state.host, frozenset(self._servers[provider]), images)
+
     def _host(self, change: Change[Host]) -> None:
-        self.model.set_facts(_last(change.key.path), change.new.value.facts if change.new else None)
+        name = _last(change.key.path)
+        self.model.set_facts(name, change.new.value.facts if change.new else None)
+        self.model.set_failed_builds(name, change.new.value.failed_builds if change.new else 0)
 
     def _alive(self, change: Change[Alive]) -> None:
         self.model.set_alive(_last(change.key.path), change.new is not None)

@@ -1,139 +1,297 @@
-"""Answers `kn.scheduler.select`: decides on the model, claims in etcd, decides again for those that lost."""
+"""Answers `kn.scheduler.select`: decides on the model, claims in etcd, decides again for those that lost.
+
+What is asked at the same time is decided at the same time: equal requests are weighed once, claims on one host go into
+one transaction, claims on different hosts go side by side. Until its claim is through, a choice counts as used in the
+model of this process; only other processes' claims can be lost to.
+"""
 
 import asyncio
-from collections import Counter, defaultdict
-from typing import Final
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable
+from random import Random
+from typing import Any, Final
 
 import structlog
-from attrs import evolve
+from attrs import define, evolve, field
 
-from control.placement.resources import lacking, needed_by, with_claim
-from control.scheduler.decide import Choice, Refusal, Wish, choose
+from control.scheduler.claims import MAX_CLAIMS, Claim, claimed
+from control.scheduler.decide import Choice, Refusal, Taste, choose_many
 from control.scheduler.feed import Feed
-from control.scheduler.filters import load_filters
 from control.scheduler.model import HostState
+from control.scheduler.pipeline import Pipeline, load_pipeline
+from control.scheduler.request import Request, request_for
 from control.top import Top
 from kv.keys import Global
-from kv.txn import Stored, Txn
+from kv.txn import Stored
 from runtime import ambient
-from schemas.errors import CompareFailed, UnknownOutcome
+from schemas.errors import CompareFailed, KilonovaError, UnknownOutcome
 from schemas.messages import Select, Selected, Selection, SelectItem
-from schemas.operation import Line
-from schemas.placement import Allocation
+from schemas.server import RequestSpec
 from schemas.shards import shard_of
 
 log = structlog.get_logger()
 
-TRIES: Final = 8
+TRIES: Final = 10
+FRESH_SECONDS: Final = 1.0
+"""how long a refusal waits for the watches to catch up with the request"""
+
+
+@define(eq=False)
+class _Wanted:
+    """A build that waits for its host. `answer` is None when its operation is not as the asker saw it."""
+
+    item: SelectItem
+    answer: asyncio.Future[Selection | None]
+    tries: int = 0
+    fresh: bool = False
+    """the model was seen to be as new as the request"""
+    hinted: dict[str, frozenset[str]] = field(factory=dict)
+    likeness: object = None
+    """equal for requests that differ in nothing that a decision looks at"""
+
+    @property
+    def server(self) -> str:
+        return self.item.operation.server
 
 
 class Scheduler:
     """Stateless but for its model and the claims under way in this process."""
 
-    def __init__(self, top: Top, feed: Feed) -> None:
+    def __init__(self, top: Top, feed: Feed, pipeline: Pipeline | None = None, draw: Random | None = None) -> None:
         self._top = top
         self._feed = feed
-        self._settings = top.settings.scheduler
-        self._filters = load_filters(self._settings.enabled_filters)
-        self._busy: Counter[str] = Counter()
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Claims of this process on one host take turns, so that only other processes' can be lost to."""
+        self._settings = top.settings
+        self._pipeline = pipeline or load_pipeline(top.settings)
+        self._draw = draw or Random()
+        self._waiting: list[_Wanted] = []
+        self._deciding: asyncio.Task[None] | None = None
+        self._claims: dict[str, list[tuple[_Wanted, Claim]]] = {}
+        """by host; an entry means that its task runs"""
+        self._groups: dict[str, list[_Wanted]] = {}
+        """by group with a claim under way: its other members wait"""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def select(self, request: Select, _: str) -> Selected:
-        decided = await asyncio.gather(*(self._place(item) for item in request.items))
-        return Selected(tuple(d for d in decided if d is not None))
+        loop = asyncio.get_running_loop()
+        wanted = [_Wanted(item, loop.create_future()) for item in request.items]
+        await self._look_up_hints(wanted)
+        for one in wanted:
+            one.likeness = _likeness(one)
+        self._enqueue(wanted)
+        answers = await asyncio.gather(*(w.answer for w in wanted))
+        return Selected(tuple(a for a in answers if a is not None))
 
-    async def _place(self, item: SelectItem) -> Selection | None:
-        """None: the operation is not as the asker saw it, so it must look again."""
-        for attempt in range(TRIES):
-            decision = self._decide(item)
+    async def _look_up_hints(self, wanted: Iterable[_Wanted]) -> None:
+        """Hosts of the servers that `same_host` and `different_host` name, from their claims."""
+        for one in wanted:
+            hints = one.item.spec.scheduler_hints
+            named = [h for key in ("same_host", "different_host") for h in _list(hints.get(key))]
+            for stored in await self._top.store.read_all([Global.ALLOCATIONS(s) for s in named]):
+                if stored is not None:
+                    states = (self._feed.model.of_provider(p) for p in stored.value.resources)
+                    one.hinted[stored.value.consumer] = frozenset(s.host for s in states if s)
+
+    def _enqueue(self, wanted: Iterable[_Wanted]) -> None:
+        self._waiting += [w for w in wanted if not w.answer.done()]
+        if self._waiting and (self._deciding is None or self._deciding.done()):
+            self._deciding = self._start(self._decide_all(), "decisions")
+
+    async def _decide_all(self) -> None:
+        """Takes all that wait, in batches of equal requests, until nobody waits."""
+        while self._waiting:
+            batches: defaultdict[object, list[_Wanted]] = defaultdict(list)
+            waiting, self._waiting = self._waiting, []
+            for wanted in waiting:
+                batches[wanted.likeness, wanted.tries].append(wanted)
+            for batch in batches.values():
+                try:
+                    self._decide(batch)
+                except Exception as error:  # such as a third party's filter: it must not stop the others
+                    log.exception("decision failed")
+                    for wanted in batch:
+                        self._fail(wanted, KilonovaError(f"the scheduler failed: {error!r}"))
+                await asyncio.sleep(0)  # a long queue does not keep the loop from the claims under way
+
+    def _decide(self, batch: list[_Wanted]) -> None:
+        first = batch[0]
+        name = first.item.spec.group
+        if name is not None and name in self._groups:
+            self._groups[name] += batch
+            return
+        request = self._request(first)
+        alone = self._pipeline.each_alone(request)
+        if alone:
+            batch, later = batch[:1], batch[1:]
+            if name is not None:
+                self._groups[name] = later
+            else:
+                self._waiting += later
+        options = self._settings.filter_scheduler
+        taste = Taste(
+            alternates=self._settings.scheduler.max_attempts - 1,
+            # Who lost a claim chooses among more, or the losers would meet again on the next best host.
+            subset=max(options.host_subset_size, 2**first.tries if first.tries else 1),
+            shuffle=options.shuffle_best_same_weighed_hosts,
+            draw=self._draw,
+        )
+        decisions = choose_many(self._feed.model, request, self._pipeline, taste, len(batch))
+        for wanted, decision in zip(batch, decisions, strict=True):
             if isinstance(decision, Refusal):
-                return Selection(item.operation.server, refusal=decision.text())
-            host = decision.host
-            self._busy[host.host] += 1
-            try:
-                async with self._turns[host.host]:
-                    return await self._claim(item, decision)
-            except CompareFailed:
-                if not await self._refresh(item, host):
-                    return None
-            except UnknownOutcome:
-                return None  # the owner of the operation looks at what became of it
-            finally:
-                self._busy[host.host] -= 1
-            await asyncio.sleep(0.001 * 2**attempt)
-        return None
+                self._refuse(wanted, decision)
+            else:
+                self._claim(wanted, request, decision)
 
-    def _decide(self, item: SelectItem) -> Choice | Refusal:
-        results = item.operation.results
-        wish = Wish(
-            item.spec,
-            cells=self._feed.usable_cells(),
+    def _request(self, wanted: _Wanted) -> Request:
+        spec, results = wanted.item.spec, wanted.item.operation.results
+        group = self._feed.model.groups.get(spec.group) if spec.group else None
+        return request_for(
+            spec,
+            self._settings,
+            self._feed.usable_cells(),
             avoid=frozenset(results.get("tried", ())),
             prefer=frozenset(results.get("alternates", ())),
-            busy=frozenset(host for host, count in self._busy.items() if count),
+            group=group.value if group else None,
+            hinted=wanted.hinted,
         )
-        return choose(self._feed.model, wish, self._filters, self._settings.max_attempts - 1)
 
-    async def _claim(self, item: SelectItem, choice: Choice) -> Selection:
-        """One transaction that compares all that the choice stands on."""
-        host, before = choice.host, item.operation
-        assert host.mapping
-        assert host.provider
-        assert host.usages
-        now = ambient.now()
-        asked = needed_by(item.spec.flavor)
-        provider = host.provider.value.uuid
-        cell = self._top.cells.mappings.items.get(Global.CELLS(host.cell).path)
-        if cell is None:
-            raise CompareFailed(f"cell {host.cell} is gone")
-        if lacking(host.provider.value.inventories, host.usages.value.used, asked):
-            raise CompareFailed(f"{host.host} was filled meanwhile")
-        operation = evolve(
-            before,
-            step="place",
-            host=host.host,
-            results={
-                **before.results,
-                "cell": host.cell,
-                "node": host.provider.value.name,
-                "provider": provider,
-                "alternates": list(choice.alternates),
-            },
-            story=(*before.story, Line(now, f"claimed host {host.host} in {host.cell}")),
-        )
-        usages = with_claim(host.usages.value, asked)
-        key = Global.OPERATIONS(shard_of(before.server), before.server)
-        allocation = Allocation(before.server, item.spec.project, item.spec.user, {provider: asked}, now)
-        txn = (
-            Txn("claim")
-            .at(key, item.revision)
-            .put(key, operation)
-            .create(Global.ALLOCATIONS(before.server), allocation)
-            .replace(host.usages, usages)
-            .unchanged(host.mapping)
-            .unchanged(cell)
-        )
+    def _refuse(self, wanted: _Wanted, refusal: Refusal) -> None:
+        """Nobody is refused on a view older than his request."""
+        if wanted.fresh:
+            self._answer(wanted, Selection(wanted.server, refusal=refusal.text()))
+        else:
+            self._start(self._refuse_when_fresh(wanted), "refusal")
+
+    async def _refuse_when_fresh(self, wanted: _Wanted) -> None:
         try:
-            await self._top.store.commit(txn)
+            await asyncio.wait_for(self._feed.wait_until(wanted.item.revision), FRESH_SECONDS)
+        except TimeoutError:
+            log.warning("refusing on what may be an old view", instance=wanted.server)
+        wanted.fresh = True
+        self._release_group(wanted)
+        self._enqueue([wanted])
+
+    def _claim(self, wanted: _Wanted, request: Request, choice: Choice) -> None:
+        host = choice.host
+        self._feed.model.reserve(host, request.asked)
+        claim = (wanted, Claim(wanted.item, request, choice))
+        if host.host in self._claims:
+            self._claims[host.host].append(claim)
+        else:
+            self._claims[host.host] = [claim]
+            self._start(self._claim_on(host), f"claims on {host.host}")
+
+    async def _claim_on(self, host: HostState) -> None:
+        """Transactions on one host take turns; what came meanwhile goes together."""
+        try:
+            while waiting := self._claims[host.host]:
+                grouped = next((c for c in waiting if c[0].item.spec.group), None)
+                batch = [grouped] if grouped else waiting[:MAX_CLAIMS]
+                self._claims[host.host] = [c for c in waiting if c not in batch]
+                try:
+                    await self._commit(host, batch)
+                finally:
+                    for _, claim in batch:
+                        self._feed.model.reserve(host, claim.request.asked, -1)
+        finally:
+            for wanted, claim in self._claims.pop(host.host):
+                self._feed.model.reserve(host, claim.request.asked, -1)
+                wanted.answer.cancel()
+
+    async def _commit(self, host: HostState, batch: list[tuple[_Wanted, Claim]]) -> None:
+        claims = [claim for _, claim in batch]
+        model, spec = self._feed.model, batch[0][0].item.spec
+        try:
+            cell = self._top.cells.mappings.items.get(Global.CELLS(host.cell).path)
+            group = model.groups.get(spec.group) if spec.group else None
+            zone = self._settings.scheduler.default_availability_zone
+            done = claimed(claims, cell, group, ambient.now(), zone)
+            await self._top.store.commit(done.txn)
+        except CompareFailed:
+            await self._lost(host, batch)
+            return
         except UnknownOutcome:
-            await self._reload(host)
-            raise
-        self._feed.model.set_usages(provider, Stored(host.usages.key, usages, txn.revision, 0))
-        return Selection(before.server, operation=operation, revision=txn.revision)
-
-    async def _refresh(self, item: SelectItem, host: HostState) -> bool:
-        """After a lost claim: takes the host's records fresh; False when it was the operation that changed."""
-        current = await self._top.store.get(Global.OPERATIONS(shard_of(item.operation.server), item.operation.server))
-        await self._reload(host)
-        return current is not None and current.mod_revision == item.revision
-
-    async def _reload(self, host: HostState) -> None:
+            for wanted, _ in batch:  # the owner of the operation looks at what became of it
+                self._answer(wanted, None)
+            await self._reload(host, spec)
+            return
+        except KilonovaError as error:
+            for wanted, _ in batch:
+                self._fail(wanted, error)
+            return
+        assert host.usages
         assert host.provider
-        uuid = host.provider.value.uuid
+        revision = done.txn.revision
+        model.set_usages(host.provider.value.uuid, Stored(host.usages.key, done.usages, revision, 0))
+        if group is not None and done.group is not None:
+            model.set_group(done.group.uuid, evolve(group, value=done.group, mod_revision=revision))
+        for wanted, _ in batch:
+            operation = done.operations[wanted.server]
+            self._answer(wanted, Selection(wanted.server, operation=operation, revision=revision))
+
+    async def _lost(self, host: HostState, batch: list[tuple[_Wanted, Claim]]) -> None:
+        """Takes fresh what was compared; who is still as he asked is decided again."""
+        everyone = [wanted for wanted, _ in batch]
+        try:
+            await self._reload(host, everyone[0].item.spec)
+            keys = [Global.OPERATIONS(shard_of(w.server), w.server) for w in everyone]
+            current = await self._top.store.read_all(keys)
+        except KilonovaError as error:
+            for wanted in everyone:
+                self._fail(wanted, error)
+            return
+        for wanted, operation in zip(everyone, current, strict=True):
+            wanted.tries += 1
+            same = operation is not None and operation.mod_revision == wanted.item.revision
+            if not same or wanted.tries >= TRIES:
+                self._answer(wanted, None)
+            else:
+                self._release_group(wanted)
+                self._enqueue([wanted])
+
+    async def _reload(self, host: HostState, spec: RequestSpec) -> None:
+        """What a claim compares, as a linearizable read says."""
+        assert host.provider
+        uuid, model = host.provider.value.uuid, self._feed.model
         mapping, provider, usages = await self._top.store.read(
             Global.HOSTS(host.host), Global.PROVIDERS(uuid), Global.USAGES(uuid)
         )
-        self._feed.model.set_mapping(host.host, mapping)
-        self._feed.model.set_provider(uuid, provider)
-        self._feed.model.force_usages(uuid, usages)
+        model.set_mapping(host.host, mapping)
+        model.set_provider(uuid, provider)
+        model.force_usages(uuid, usages)
+        if spec.group is not None:
+            model.set_group(spec.group, await self._top.store.get(Global.GROUPS(spec.group)))
+
+    def _answer(self, wanted: _Wanted, selection: Selection | None) -> None:
+        if not wanted.answer.done():
+            wanted.answer.set_result(selection)
+        self._release_group(wanted)
+
+    def _fail(self, wanted: _Wanted, error: KilonovaError) -> None:
+        if not wanted.answer.done():
+            wanted.answer.set_exception(error)
+        self._release_group(wanted)
+
+    def _release_group(self, wanted: _Wanted) -> None:
+        """The next member of its group may be decided."""
+        name = wanted.item.spec.group
+        if name is not None and name in self._groups:
+            self._enqueue(self._groups.pop(name))
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _list(value: object) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)] if value else []
+
+
+def _likeness(wanted: _Wanted) -> object:
+    spec, results = wanted.item.spec, wanted.item.operation.results
+    return (
+        (spec.project, spec.group, spec.availability_zone, spec.forced_host, spec.requested_host),
+        (repr(spec.flavor), repr(spec.image), repr(spec.scheduler_hints), repr(wanted.hinted)),
+        (tuple(results.get("tried", ())), tuple(results.get("alternates", ()))),
+    )

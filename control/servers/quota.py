@@ -1,5 +1,7 @@
 """A project's limits and what a server counts against them."""
 
+from attrs import evolve
+
 from kv.keys import Global, Key
 from kv.store import Store
 from schemas.errors import QuotaExceeded
@@ -51,7 +53,8 @@ def headroom(usage: QuotaUsage, charge: Charge, limits: dict[str, int]) -> int:
 
 def charged(usage: QuotaUsage, charge: Charge, count: int) -> QuotaUsage:
     """With `count` more such charges; a negative count refunds. Never below zero."""
-    return QuotaUsage(
+    return evolve(
+        usage,
         instances=max(0, usage.instances + charge.instances * count),
         cores=max(0, usage.cores + charge.cores * count),
         ram=max(0, usage.ram + charge.ram * count),

@@ -174,7 +174,7 @@ class Builds:
             task_state="spawning",
             attempt=op.attempt,
             generation=op.generation,
-            availability_zone=draft.availability_zone or self._top.settings.scheduler.default_availability_zone,
+            availability_zone=op.results.get("zone") or draft.availability_zone,
             updated=now,
         )
         inputs = {}

@@ -1,0 +1,142 @@
+"""What the host is and whether it serves."""
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from control.scheduler.columns import Column
+from control.scheduler.filters.shapes import HostFilter, MaskFilter
+from control.scheduler.model import HostState, Model
+from control.scheduler.request import Request
+
+
+def serving(model: Model, _: Request) -> Iterable[tuple[str, Column]]:
+    """Enabled, and its agent is heard of."""
+    flags = model.flags
+    yield "disabled", flags["disabled"]
+    yield "forced down", flags["forced_down"]
+    yield "down", ~flags["alive"]
+
+
+def capabilities(state: HostState, request: Request) -> str | None:
+    """Extra specs `capabilities:KEY` (or without any scope) against what the host reports."""
+    for key, name in capability_keys(request):
+        wanted = request.extra_specs[key]
+        found = _capability(state, name)
+        if found is None or not matches(wanted, found):
+            return f"lacks capability {name} {wanted}"
+    return None
+
+
+def capability_keys(request: Request) -> list[tuple[str, str]]:
+    """Extra specs that name a capability, and its name, which may have parts divided by `:`."""
+    found = []
+    for key in request.extra_specs:
+        scope, _, rest = key.partition(":")
+        if not rest:
+            found.append((key, key))
+        elif scope == "capabilities":
+            found.append((key, rest))
+    return found
+
+
+def _capability(state: HostState, name: str) -> str | None:
+    facts = state.facts
+    if facts is None:
+        return None
+    head, *rest = name.split(":")
+    free = {c: state.usages.value.used.get(c, 0) if state.usages else 0 for c in ("MEMORY_MB", "DISK_GB", "VCPU")}
+    known: Mapping[str, Any] = {
+        "host": state.host,
+        "hypervisor_type": facts.hypervisor_type,
+        "hypervisor_version": facts.hypervisor_version,
+        "hypervisor_hostname": facts.hypervisor_hostname,
+        "vcpus_total": facts.vcpus,
+        "vcpus_used": free["VCPU"],
+        "total_usable_ram_mb": facts.memory_mb,
+        "free_ram_mb": facts.memory_mb - free["MEMORY_MB"],
+        "total_usable_disk_gb": facts.local_gb,
+        "free_disk_mb": (facts.local_gb - free["DISK_GB"]) * 1024,
+        "num_io_ops": facts.io_ops,
+        "cpu_info": facts.cpu_info,
+        **facts.cpu_info,
+    }
+    value = known.get(head)
+    for part in rest:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return None if value is None else str(value)
+
+
+_NUMERIC: Final[dict[str, Callable[[float, float], bool]]] = {
+    "=": operator.ge,
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_TEXTUAL: Final[dict[str, Callable[[str, str], bool]]] = {
+    "s==": operator.eq,
+    "s!=": operator.ne,
+    "s>=": operator.ge,
+    "s>": operator.gt,
+    "s<=": operator.le,
+    "s<": operator.lt,
+}
+
+
+def matches(wanted: str, found: str) -> bool:
+    """Nova's extra spec operators; a plain value means equality, `=` means at least."""
+    words = wanted.split()
+    if not words:
+        return found == ""
+    sign, rest = words[0], words[1:]
+    if sign in _NUMERIC and rest:
+        try:
+            return bool(_NUMERIC[sign](float(found), float(rest[0])))
+        except ValueError:
+            return False
+    if sign in _TEXTUAL and rest:
+        return bool(_TEXTUAL[sign](found, rest[0]))
+    if sign == "<in>":
+        return " ".join(rest) in found
+    if sign == "<all-in>":
+        return all(word in found for word in rest)
+    if sign == "<or>":
+        return found in [word for word in rest if word != "<or>"]
+    return found == wanted
+
+
+def metrics(state: HostState, request: Request) -> str | None:
+    """The host reports every metric that is weighed."""
+    reported = state.facts.metrics if state.facts else {}
+    missing = next((m for m in weighed_metrics(request) if m not in reported), None)
+    return f"reports no metric {missing}" if missing else None
+
+
+def weighed_metrics(request: Request) -> dict[str, float]:
+    """`weight_setting` of Nova's `[metrics]`."""
+    return weight_setting(request.settings.metrics.weight_setting)
+
+
+def weight_setting(pairs: Iterable[str]) -> dict[str, float]:
+    """`name=ratio` pairs; what is no number counts 1."""
+    found = {}
+    for pair in pairs:
+        name, _, ratio = pair.partition("=")
+        try:
+            found[name.strip()] = float(ratio) if ratio else 1.0
+        except ValueError:
+            found[name.strip()] = 1.0
+    return found
+
+
+def _metrics_wanted(request: Request) -> bool:
+    return bool(request.settings.metrics.weight_setting)
+
+
+FILTERS: Final[dict[str, HostFilter | MaskFilter]] = {
+    "AllHostsFilter": MaskFilter(lambda _, __: ()),
+    "ComputeFilter": MaskFilter(serving),
+    "ComputeCapabilitiesFilter": HostFilter(capabilities, wanted=lambda r: bool(capability_keys(r))),
+    "MetricsFilter": HostFilter(metrics, wanted=_metrics_wanted),
+}
