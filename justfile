@@ -62,6 +62,10 @@ fmt: (install "")
 bench-boot *options: (install "")
     @{{ bin }}/python -m tests.bench.boot "$@"
 
+# Measure shows and lists through the API with 50,000 servers stored: rate and latency.
+bench-list *options: (install "")
+    @{{ bin }}/python -m tests.bench.lists "$@"
+
 # Pin the newest versions that pyproject.toml allows, with hashes, into requirements/.
 lock: (install "")
     @control/site/scripts/lock

@@ -41,7 +41,7 @@ def api_role(settings: Settings) -> Role:
 
         listener = listen(settings.api.host, settings.api.port, shared=settings.api.workers > 1)
         pod = pod_name("api")
-        async with open_top(settings, pod, cell_buses=True) as top:
+        async with open_top(settings, pod, cell_buses=True, serving=True) as top:
             keys, directory = Keys(top.store, top.key), Directory(top.store)
             tokens = Tokens(keys, directory, timedelta(hours=settings.api.token_hours))
             health.checks["identity"] = lambda: tokens.ready

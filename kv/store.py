@@ -8,6 +8,7 @@ from aetcd import rpc
 from kv.backend import Backend
 from kv.groups import groups_of
 from kv.keys import Key, Span
+from kv.memo import Memo
 from kv.metrics import TRANSACTIONS, WRITES
 from kv.reads import MAX_KEYS
 from kv.txn import Stored, Txn
@@ -23,11 +24,13 @@ R = TypeVar("R")
 class Store:
     """Shares its Etcd with other stores; closing that is its maker's job."""
 
-    def __init__(self, etcd: Backend, prefix: str) -> None:
+    def __init__(self, etcd: Backend, prefix: str, remembers: int = 0) -> None:
+        """`remembers`: how many decoded records, for a process that reads the same ones again and again."""
         self.etcd = etcd
         self.prefix = prefix
         self.release = RELEASE
         """of the oldest process that reads what is written here"""
+        self._memo = Memo(remembers) if remembers else None
         self._commits, self._reads = groups_of(etcd)
 
     async def get(self, key: Key[R]) -> Stored[R] | None:
@@ -64,13 +67,23 @@ class Store:
         """The records of a span in the order of their keys."""
         return (await self.snapshot(span))[0]
 
+    async def ranges(self, spans: Sequence[Span[R]]) -> list[Stored[R]]:
+        """The records of several spans; each 128 spans are of one revision."""
+        found: list[Stored[R]] = []
+        for i in range(0, len(spans), MAX_KEYS):
+            part = spans[i : i + MAX_KEYS]
+            ops = [rpc.RequestOp(request_range=self._range(span)) for span in part]
+            answer = await self.etcd.txn(rpc.TxnRequest(success=ops), writes=False)
+            for span, response in zip(part, answer.responses, strict=True):
+                found += [self.stored(span.cls, kv) for kv in response.response_range.kvs]
+        return found
+
     async def snapshot(
         self, span: Span[R], unreadable: Callable[[UnreadableRecord], None] | None = None
     ) -> tuple[list[Stored[R]], int]:
         """As `range`, with the revision at which it is true; with `unreadable`, which is told of them, without the
         records that cannot be read."""
-        request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end))
-        answer = await self.etcd.range(request)
+        answer = await self.etcd.range(self._range(span))
         found = []
         for kv in answer.kvs:
             try:
@@ -138,14 +151,22 @@ class Store:
         txn.revision = revision
         return revision
 
+    def _range(self, span: Span[Any]) -> rpc.RangeRequest:
+        return rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end))
+
     def _full(self, path: str) -> bytes:
         return (self.prefix + path).encode()
 
     def stored(self, cls: type[R], kv: rpc.KeyValue) -> Stored[R]:
         """Raises UnreadableRecord, naming the key."""
+        if self._memo and (known := self._memo.get(kv.key, cls, kv.mod_revision)):
+            return known
         path = kv.key.decode()[len(self.prefix) :]
         try:
             value = loads(cls, kv.value)
         except UnreadableRecord as error:
             raise UnreadableRecord(f"{self.prefix}{path}: {error.message}") from error
-        return Stored(Key(path, cls), value, kv.mod_revision, kv.create_revision, kv.lease)
+        stored = Stored(Key(path, cls), value, kv.mod_revision, kv.create_revision, kv.lease)
+        if self._memo:
+            self._memo.put(kv.key, stored)
+        return stored

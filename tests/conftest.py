@@ -81,5 +81,5 @@ async def store(store_settings: StoreSettings) -> AsyncIterator[Store]:
 async def top(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Top]:
     """The handles of a top whose cell0 and cell1 are mapped; nothing else runs."""
     settings = await map_site(store_settings, bus_settings, tmp_path)
-    async with open_top(settings, "test", cell_buses=True) as opened:
+    async with open_top(settings, "test", cell_buses=True, serving=True) as opened:
         yield opened

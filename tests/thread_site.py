@@ -265,7 +265,7 @@ async def running_site(settings: Settings, *hosts: Host) -> AsyncIterator[Site]:
     agent = AgentSettings(cell="cell1", heartbeat_seconds=0.5, inventory_seconds=1.0)
     settings = evolve(settings, conductor=HASTY, agent=agent)
     etcd = Etcd(settings.top.store)
-    async with open_top(settings, "api", cell_buses=True) as top:
+    async with open_top(settings, "api", cell_buses=True, serving=True) as top:
         await add_signing_key(top.store, top.key, datetime.now(UTC))
         await eventually(lambda: set(top.cells.names()) == {"cell1"})
         site = Site(settings, top)

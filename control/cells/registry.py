@@ -50,8 +50,10 @@ class Cells:
         connect: Callable[[BusSettings, str], Awaitable[Bus]] = Bus.connect,
         like_store: StoreSettings = _STORE,
         like_bus: BusSettings = _BUS,
+        remembers: int = 0,
     ) -> None:
-        """What a mapping does not say, such as TLS, is as in `like_store` and `like_bus`."""
+        """What a mapping does not say, such as TLS, is as in `like_store` and `like_bus`. `remembers`: how many decoded
+        records each cell's store keeps, see kv.memo."""
         self.mappings = Cache(store, Global.CELLS.under(), self._changed)
         self.on_join: list[Callable[[CellAccess], None]] = []
         self.on_leave: list[Callable[[str], None]] = []
@@ -62,6 +64,7 @@ class Cells:
         self._connect = connect
         self._like_store = evolve(like_store, user="", password="")
         self._like_bus = like_bus
+        self._remembers = remembers
         self._cells: dict[str, CellAccess] = {}
         self._etcds: dict[StoreSettings, Backend] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -118,7 +121,7 @@ class Cells:
             self._join(new)
 
     def _join(self, mapping: CellMapping) -> None:
-        store = Store(self._etcd(self._store_settings(mapping.store)), mapping.store.prefix)
+        store = Store(self._etcd(self._store_settings(mapping.store)), mapping.store.prefix, self._remembers)
         cell = CellAccess(mapping, store)
         self._cells[mapping.name] = cell
         if mapping.bus and self._with_bus:

@@ -11,7 +11,8 @@ import structlog
 from attrs import evolve, frozen
 
 from control.top import Top
-from kv.keys import Cell, Global, Key
+from kv.keys import Cell, Global, Key, Span
+from kv.store import Store
 from kv.txn import Stored
 from kv.windows import newest
 from runtime import ambient
@@ -25,8 +26,10 @@ log = structlog.get_logger()
 
 CELL_SECONDS: Final = 2.0
 """A cell that does not answer within this is shown as down."""
-WINDOW: Final = 256
+WINDOW: Final = 1000
 """lines of an index that are read at once"""
+STRETCH: Final = 4
+"""servers of one project from which on reading all between the first and the last is cheaper than each alone"""
 
 
 @frozen
@@ -37,6 +40,8 @@ class Found:
     """None: still a build request"""
     down: bool = False
     """Its cell did not answer: `instance` holds only what the top knows, vm_state `unknown`."""
+    revision: int = 0
+    """of the record in its cell; 0: it is made up of others"""
 
 
 def instance_key(instance: Instance) -> Key[Instance]:
@@ -69,7 +74,7 @@ async def find_server(top: Top, identity: Identity, uuid: str, *, any_project: b
             log.warning("cell down", cell=cell, reason=repr(error))
             return await _unknown(top, mapping.value)
         if stored is not None:
-            return Found(stored.value, mapping.value, cell)
+            return Found(stored.value, mapping.value, cell, revision=stored.mod_revision)
     raise not_found(uuid)
 
 
@@ -171,12 +176,27 @@ async def _load_home(top: Top, cell: str | None, mappings: Sequence[InstanceMapp
         ]
     try:
         async with asyncio.timeout(CELL_SECONDS):
-            stored = await top.cells.store(cell).read_all([key_in_cell(m) for m in mappings])
+            stored = await _in_cell(top.cells.store(cell), mappings)
     except (StoreUnavailable, TimeoutError, NotFound) as error:
         log.warning("cell down", cell=cell, reason=repr(error))
         return [f for f in await asyncio.gather(*(_or_none(_unknown(top, m)) for m in mappings)) if f]
-    there = [Found(s.value, m, cell) for m, s in zip(mappings, stored, strict=True) if s is not None]
+    there = [
+        Found(s.value, m, cell, revision=s.mod_revision) for m, s in zip(mappings, stored, strict=True) if s is not None
+    ]
     return there + await _again(top, [m for m, s in zip(mappings, stored, strict=True) if s is None])
+
+
+async def _in_cell(store: Store, mappings: Sequence[InstanceMapping]) -> list[Stored[Instance] | None]:
+    """They come from one stretch of an index, so those of a project stand side by side in the cell as well."""
+    keys = [key_in_cell(m) for m in mappings]
+    stretches: defaultdict[str, list[str]] = defaultdict(list)
+    for mapping, key in zip(mappings, keys, strict=True):
+        stretches[mapping.project].append(key.path)
+    spans = [Span(min(paths), max(paths) + "\0", Instance) for paths in stretches.values() if len(paths) >= STRETCH]
+    found = {s.key.path: s for s in await store.ranges(spans)}
+    alone = [key for m, key in zip(mappings, keys, strict=True) if len(stretches[m.project]) < STRETCH]
+    found |= {s.key.path: s for s in await store.read_all(alone) if s}
+    return [found.get(key.path) for key in keys]
 
 
 def _of_request(mapping: InstanceMapping, request: Stored[BuildRequest]) -> Found:

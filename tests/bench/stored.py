@@ -27,14 +27,14 @@ BATCH = 128 // KEYS_PER_SERVER
 IN_FLIGHT = 8
 
 
-async def store_servers(settings: Settings, count: int) -> None:
-    """Adds `count` servers, spread evenly over the hosts, claims and charges included."""
+async def store_servers(settings: Settings, count: int, project: str = PROJECT) -> None:
+    """Adds `count` servers to the project, spread evenly over the hosts, claims and charges included."""
     etcd = Etcd(settings.top.store)
     try:
         top, cell = Store(etcd, settings.top.prefix), Store(etcd, settings.cell.prefix)
         hosts = [stored.value for stored in await top.range(Global.HOSTS.under())]
         now = datetime.now(UTC) - timedelta(days=1)
-        servers = [_server(now + timedelta(milliseconds=i), hosts[i % len(hosts)]) for i in range(count)]
+        servers = [_server(project, now + timedelta(milliseconds=i), hosts[i % len(hosts)]) for i in range(count)]
         turns = asyncio.Semaphore(IN_FLIGHT)
 
         async def write(part: Sequence[Instance]) -> None:
@@ -46,7 +46,7 @@ async def store_servers(settings: Settings, count: int) -> None:
         await asyncio.gather(*(write(part) for part in parts))
         for number, host in enumerate(hosts):
             await _claim(top, host, len(range(number, count, len(hosts))))
-        key = Global.QUOTA_USAGE(PROJECT)
+        key = Global.QUOTA_USAGE(project)
         known = await top.get(key)
         used = charged(known.value if known else QuotaUsage(), charge_of(FLAVOR), count)
         await top.commit(Txn("bench").put(key, used))
@@ -54,11 +54,11 @@ async def store_servers(settings: Settings, count: int) -> None:
         await etcd.close()
 
 
-def _server(created: datetime, host: HostMapping) -> Instance:
+def _server(project: str, created: datetime, host: HostMapping) -> Instance:
     uuid = str(uuid4())
     return Instance(
         uuid=uuid,
-        project=PROJECT,
+        project=project,
         user="bench",
         name=f"stored-{uuid[:8]}",
         hostname=f"stored-{uuid[:8]}",
@@ -80,16 +80,18 @@ def _server(created: datetime, host: HostMapping) -> Instance:
 def _at_top(servers: Sequence[Instance], providers: dict[str, str], cell: str) -> Txn:
     txn = Txn("bench")
     for server in servers:
-        when, index = time_key(server.created_us, server.uuid), ServerIndex(PROJECT, cell)
+        when, index = time_key(server.created_us, server.uuid), ServerIndex(server.project, cell)
         charge, claim = charge_of(FLAVOR), {providers[str(server.host)]: needed_by(FLAVOR)}
         txn.put(
             Global.INSTANCES(server.uuid),
-            InstanceMapping(server.uuid, PROJECT, server.user, server.created, cell, charge=charge),
+            InstanceMapping(server.uuid, server.project, server.user, server.created, cell, charge=charge),
         )
-        txn.put(Global.PROJECT_SERVERS(PROJECT, when), index)
+        txn.put(Global.PROJECT_SERVERS(server.project, when), index)
         txn.put(Global.ALL_SERVERS(when), index)
-        txn.put(Global.SPECS(server.uuid), RequestSpec(server.uuid, PROJECT, server.user, FLAVOR, None))
-        txn.put(Global.ALLOCATIONS(server.uuid), Allocation(server.uuid, PROJECT, server.user, claim, server.created))
+        txn.put(Global.SPECS(server.uuid), RequestSpec(server.uuid, server.project, server.user, FLAVOR, None))
+        txn.put(
+            Global.ALLOCATIONS(server.uuid), Allocation(server.uuid, server.project, server.user, claim, server.created)
+        )
     return txn
 
 
@@ -103,13 +105,13 @@ def _in_cell(servers: Sequence[Instance]) -> Txn:
             started=server.created,
             deadline=server.created,
             request_id=f"req-{server.uuid}",
-            project=PROJECT,
+            project=server.project,
             created_us=server.created_us,
             host=server.host,
             story=(Line(server.created, "accepted"), Line(server.created, f"handed to host {server.host}")),
         )
-        txn.put(Cell.INSTANCES(PROJECT, time_key(server.created_us, server.uuid)), server)
-        txn.put(Cell.BY_HOST(str(server.host), server.uuid), HostedServer(PROJECT, server.created_us))
+        txn.put(Cell.INSTANCES(server.project, time_key(server.created_us, server.uuid)), server)
+        txn.put(Cell.BY_HOST(str(server.host), server.uuid), HostedServer(server.project, server.created_us))
         txn.put(Cell.ACTIONS(server.uuid, boot.request_id), finished_action(boot, server, None, server.created))
     return txn
 

@@ -13,6 +13,7 @@ from agents.agent import Agent
 from agents.drivers.simulated import Delays, Fault, SimulatedCapacity, SimulatedDriver, SimulatedHypervisor
 from bus.client import Bus
 from bus.service import Service
+from control.cells.liveness import Liveness
 from control.cells.registry import Cells
 from control.conductor.cell.conductor import CellConductor
 from control.conductor.top.conductor import SuperConductor
@@ -183,7 +184,7 @@ class Site:
         cells = Cells(store, KEY, name, with_bus=True, open_etcd=lambda _: self._twin(), connect=connect)
         asyncio.get_running_loop().create_task(cells.run())
         await cells.mappings.synced.wait()
-        return Top(SETTINGS, store, bus, cells, KEY)
+        return Top(SETTINGS, store, bus, cells, KEY, Liveness(store, cells))
 
     async def _api(self, process: Process, name: str) -> None:
         self.api = await self.top(process.name)

@@ -10,6 +10,7 @@ from control.compute.looks import look_at
 from control.compute.paging import limit_of, page_of, with_next
 from control.compute.schemas.servers import IGNORED_SORT_KEYS
 from control.compute.server_filters import PLAIN, ServerFilters, filters_of
+from control.compute.views import rendered
 from control.compute.views import servers as views
 from control.servers.change import delete_server, update_server
 from control.servers.find import Found, find_server, list_servers
@@ -95,11 +96,7 @@ async def index(call: Call) -> Body:
 async def detail(call: Call) -> Body:
     page = await _page(call, "servers:detail:get_all_tenants")
     look = await look_at(call, page)
-    shown = [
-        views.unreachable(f.instance, look, single=False) if f.down else views.server(f.instance, look, single=False)
-        for f in page
-    ]
-    return _with_next(call, page, shown)
+    return _with_next(call, page, rendered.detailed(page, look))
 
 
 def _with_next(call: Call, page: list[Found], shown: list[Body]) -> Body:

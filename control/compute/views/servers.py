@@ -40,6 +40,10 @@ class Look:
     user_data: Mapping[str, str] = {}
     """base64, by server"""
 
+    def beside(self, server: str) -> tuple[str | None, ...]:
+        """All that this look knows of one server beside its record."""
+        return self.host_statuses.get(server), self.user_data.get(server)
+
 
 @frozen
 class Field:
