@@ -21,12 +21,14 @@ SHORTEST: Final = 1_000
 LONGEST: Final = 100 * 365 * 86_400_000_000
 GROWTH: Final = 8
 """from one thin window to the next"""
+RECENT: Final = 5_000_000
+"""microseconds in which not too many keys can have come to be read"""
 TOO_MANY: Final = 4
 """pages that a window may hold and still be read"""
 
 _widths: dict[str, int] = {}
-_newest: dict[str, int] = {}
-"""microseconds of the newest key that was seen"""
+_looked: dict[str, tuple[int, int]] = {}
+"""microseconds of the newest key that was seen, and of when"""
 
 
 async def newest(store: Store, span: Span[R], limit: int, now_us: int, before: str | None = None) -> list[Stored[R]]:
@@ -34,11 +36,15 @@ async def newest(store: Store, span: Span[R], limit: int, now_us: int, before: s
     prefix = store.prefix + span.start
     end, end_us = (before, _time_of(span, before)) if before else (span.end, now_us)
     found: list[Stored[R]] = []
-    if before is None and _newest.get(prefix, end_us) < end_us:  # after the newest key lies only what came since
-        start_us = await _narrowed(store, span, _newest[prefix] + 1, end_us, end, limit)
-        found, _ = await store.window(_from(span, start_us, end), limit)
-        end, end_us = _from(span, start_us, end).start, start_us
     width, sure = _widths.get(prefix, FIRST), prefix in _widths
+    last, looked = _looked.get(prefix, (end_us, 0))
+    if before is None and end_us - last > width:  # after the newest key lies only what came since
+        start_us = last + 1
+        if now_us - looked > RECENT:
+            start_us = await _narrowed(store, span, start_us, end_us, end, limit)
+        gap = _from(span, start_us, end)
+        found, _ = await store.window(gap, limit)
+        end, end_us = gap.start, start_us
     while len(found) < limit and end_us:
         start_us = max(0, end_us - width)
         if not sure:
@@ -52,7 +58,7 @@ async def newest(store: Store, span: Span[R], limit: int, now_us: int, before: s
             _widths[prefix] = width
         end, end_us = window.start, start_us
     if found and before is None:
-        _newest[prefix] = _time_of(span, found[0].key.path)
+        _looked[prefix] = _time_of(span, found[0].key.path), now_us
     return found
 
 

@@ -34,7 +34,7 @@ class Counting(Twin):
 @pytest.fixture
 def store() -> Store:
     windows._widths.clear()
-    windows._newest.clear()
+    windows._looked.clear()
     return Store(Counting(Cluster()), "test/")
 
 
