@@ -110,10 +110,11 @@ class View(Follower):
             return
         stored = None
         if kv is not None:
-            try:
-                stored = self._store.stored(family.cls, kv)
+            try:  # not through the store, which may keep what it decodes: the forest keeps it in less
+                value = loads(family.cls, kv.value)
+                stored = Stored(Key(path, family.cls), value, revision, kv.create_revision, kv.lease)
             except UnreadableRecord as error:
-                log_unreadable(error)  # it counts as absent
+                log_unreadable(UnreadableRecord(f"{path}: {error.message}"))  # it counts as absent
         family.set(name, stored, revision)
 
     async def _advance(self, revision: int) -> None:
