@@ -15,7 +15,7 @@ from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.errors import HostError, KilonovaError, to_wire
 from schemas.guest import GuestState
-from schemas.messages import Command, CommandReply, Report
+from schemas.messages import Command, CommandReply, JobAtWork, Report
 
 log = structlog.get_logger()
 
@@ -50,6 +50,14 @@ class Jobs:
         self._send = send
         self._on_result = on_result
         self._workers: dict[str, _Worker] = {}
+
+    def at_work(self) -> tuple[JobAtWork, ...]:
+        """What runs, and what has ended without its report being answered yet."""
+        return tuple(
+            JobAtWork(server, job.operation, job.step, worker.memory.generation)
+            for server, worker in self._workers.items()
+            if not worker.ended and (job := worker.memory.job) is not None
+        )
 
     @property
     def running(self) -> frozenset[str]:

@@ -178,3 +178,5 @@ class HostFacts:
     """jobs on guests under way, as the host last said"""
     metrics: dict[str, float] = field(factory=dict)
     """what Nova's monitors report, such as `cpu.percent`"""
+    boot_id: str = ""
+    """another after each boot of the machine"""

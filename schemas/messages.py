@@ -108,8 +108,18 @@ class Changed:
 
 
 @frozen
+class JobAtWork:
+    """A command that is being carried out, or whose end was not acknowledged yet."""
+
+    server: str
+    operation: str
+    step: str
+    generation: int
+
+
+@frozen
 class Hello:
-    """An agent's start (with its host's facts and all guests), its periodic inventory, or just a sign of life."""
+    """An agent's start or its inventory (with its host's facts, all guests and all jobs), or just a sign of life."""
 
     kind: Literal["start", "inventory", "beat"]
     host_id: str
@@ -117,6 +127,9 @@ class Hello:
     """the release of the records and messages that the agent knows"""
     facts: HostFacts | None = None
     guests: tuple[GuestState, ...] = ()
+    jobs: tuple[JobAtWork, ...] = ()
+    resume_guests: bool = False
+    """guests that ran when the machine went down are to run again"""
 
 
 @record(1)
@@ -142,18 +155,27 @@ class Stray:
 @record(1)
 @frozen
 class ToAgent:
-    """`applied`: taken note of for good; False: say it again later, or start anew when `unknown_session`."""
+    """`applied`: taken note of for good; False: say it again later, or start anew when `unknown_session`.
+
+    `strays` and `missing` are what an inventory and the records do not agree about. The agent removes a guest that is
+    said to be a stray twice in a row, and tells of a missing one as of any change, unless a job was begun since it
+    looked.
+    """
 
     applied: bool = True
     unknown_session: bool = False
     refusal: str | None = None
     strays: tuple[Stray, ...] = ()
+    missing: tuple[str, ...] = ()
+    """servers at rest that the records place on the host, where no guest of theirs was listed"""
 
 
 @record(1)
 @frozen
 class Probe:
-    """Who are you? Asked back before a session is believed."""
+    """Are you there? Asked back before a session is believed; no other session under the same name answers."""
+
+    session: str
 
 
 @record(1)
@@ -170,7 +192,8 @@ class HostCall:
 
     cell: str
     host: str
-    verb: Literal["console-output", "diagnostics", "vnc-console"]
+    verb: Literal["console-output", "diagnostics", "vnc-console", "guest-state", "inventory"]
+    """inventory: look at all guests in a moment and tell; it has no server"""
     server: str
     options: dict[str, Any] = field(factory=dict)
 
@@ -182,3 +205,4 @@ class HostCallReply:
 
     output: str = ""
     diagnostics: Diagnostics | None = None
+    state: GuestState | None = None

@@ -283,6 +283,8 @@ class AgentSettings:
     state_dir: str = "/var/lib/kilonova"
     heartbeat_seconds: float = 3.0
     inventory_seconds: float = 60.0
+    resume_guests_state_on_host_boot: bool = False
+    """start the guests that ran when the machine went down"""
     site: str = "kilonova"
     bus: BusSettings = BusSettings()
     simulated: SimulatedSettings = SimulatedSettings()

@@ -107,6 +107,7 @@ class SimulatedHypervisor:
         self.down = False
         self.unusable_images: set[str] = set()
         """digests whose bytes cannot be had"""
+        self.boot_id = "1"
         self._state_file = state_file
         self._watchers: list[OnChange] = []
         if state_file is not None and state_file.exists():
@@ -146,6 +147,12 @@ class SimulatedHypervisor:
         """As when a guest shuts down by itself or crashes."""
         guest = self.guests[server]
         self.put(evolve(guest, state=evolve(guest.state, power_state=power_state)))
+
+    def reboot(self) -> None:
+        """The machine goes down and comes up: no guest runs."""
+        self.boot_id = str(int(self.boot_id) + 1)
+        for server in tuple(self.guests):
+            self.set_power(server, PowerState.SHUTDOWN)
 
     def _save(self) -> None:
         # A few kB into the page cache: dearer to hand to a thread than to write. No fsync, as a kill loses nothing
@@ -208,6 +215,7 @@ class SimulatedDriver(Driver):
             cpu_info=_cpu_info(self._capacity.vcpus),
             traits=_TRAITS,
             booted=_BOOTED,
+            boot_id=self.hypervisor.boot_id,
         )
 
     async def guests(self) -> Sequence[GuestState]:

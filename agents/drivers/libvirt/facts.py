@@ -12,6 +12,7 @@ from schemas.settings import LibvirtSettings
 
 _MEMINFO: Final = Path("/proc/meminfo")
 _STAT: Final = Path("/proc/stat")
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def host_facts(handle: Any, settings: LibvirtSettings, domain_type: Literal["kvm", "qemu"]) -> HostFacts:
@@ -30,6 +31,7 @@ def host_facts(handle: Any, settings: LibvirtSettings, domain_type: Literal["kvm
         traits=traits(cpu, domain_type),
         architectures=(str(cpu["arch"]),),
         booted=boot_time(_STAT.read_text()),
+        boot_id=_BOOT_ID.read_text().strip(),
     )
 
 

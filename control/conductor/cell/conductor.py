@@ -9,8 +9,8 @@ import structlog
 
 from bus.client import Bus
 from bus.service import Endpoint, Service
-from control.conductor.cell.guests import observed
 from control.conductor.cell.hosts import Hosts
+from control.conductor.cell.observer import Observer
 from control.conductor.cell.reaper import Reaper
 from control.conductor.cell.runner import Runner
 from control.conductor.engine import Engine
@@ -19,13 +19,10 @@ from kv.client import Etcd
 from kv.keys import Cell
 from kv.shards import Shards
 from kv.store import Store
-from kv.txn import Txn
-from runtime import ambient
 from runtime.health import Health
 from runtime.process import drained, run_until
 from schemas.errors import Conflict, Unavailable
-from schemas.messages import Changed, FromAgent, HostCall, HostCallReply, Report, ToAgent, Wake
-from schemas.server import time_key
+from schemas.messages import FromAgent, HostCall, HostCallReply, Report, ToAgent, Wake
 from schemas.settings import Settings
 from schemas.shards import shard_of
 from schemas.subjects import cell_call, cell_wake, host_verb, report
@@ -41,7 +38,15 @@ class CellConductor:
         cell = settings.cell.name
         self.service = Service(bus, f"conductor-{cell}", "0.1.0", f"carries out the operations of cell {cell}")
         self.shards = Shards(store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Cell)
-        self.hosts = Hosts(store, bus, self.shards, settings)
+        self.observer = Observer(
+            store,
+            bus,
+            self.shards,
+            settings,
+            lambda hint: self.engine.wake(hint),
+            lambda host: self.hosts.release(host),
+        )
+        self.hosts = Hosts(store, bus, self.shards, settings, self.observer)
         self.runner = Runner(store, bus, self.shards, self.hosts, settings)
         self.engine = Engine(
             store,
@@ -94,13 +99,13 @@ class CellConductor:
         if message.report:
             return await self._report(message, message.report)
         if message.changed:
-            return await self._changed(message, message.changed)
+            return await self.observer.changed(message.host, message.changed)
         if message.hello:
             return await self.hosts.hello(message, message.hello)
         return ToAgent()
 
     async def _report(self, message: FromAgent, told: Report) -> ToAgent:
-        applied = await self.runner.expectations.deliver(told, SETTLE_SECONDS)
+        applied = await self.runner.expectations.deliver(message.host, told, SETTLE_SECONDS)
         if applied is not None:
             return ToAgent(applied=applied)
         server = told.mark.server
@@ -110,31 +115,11 @@ class CellConductor:
             raise Unavailable("the operation is being taken up; say it again")
         return ToAgent(applied=False)
 
-    async def _changed(self, message: FromAgent, told: Changed) -> ToAgent:
-        """A guest changed by itself: its record follows, unless an operation is at work on it."""
-        server = told.state.server
-        line, operation = await self._store.read(
-            Cell.BY_HOST(message.host, server), Cell.OPERATIONS(shard_of(server), server)
-        )
-        if line is None:
-            return ToAgent()
-        if operation is not None:
-            return ToAgent(applied=False)
-        instance = await self._store.get(Cell.INSTANCES(line.value.project, time_key(line.value.created_us, server)))
-        if instance is None or instance.value.host != message.host:
-            return ToAgent()
-        after = observed(instance.value, told.state, ambient.now())
-        if after is not None:
-            txn = Txn("guest changed").replace(instance, after)
-            txn.absent(Cell.OPERATIONS(shard_of(server), server))
-            await self._store.commit(self.shards.guard(txn, shard_of(server)))
-        return ToAgent()
-
     async def _call(self, question: HostCall, _: str) -> HostCallReply:
         """Relays a read to the host that alone can answer it."""
         if self.hosts.session(question.host) is None:
             raise Conflict(f"host {question.host} is not known in cell {self._cell}")
-        subject = host_verb(self._cell, question.host, question.verb)
+        subject = host_verb(self._cell, question.host, "call")
         return await self._bus.request(subject, question, HostCallReply, 8.0, self.hosts.release(question.host))
 
 

@@ -1,11 +1,8 @@
-"""From a server's record to what its agent is told, and from what an agent saw to the record. Pure."""
+"""From a server's record to what its agent is told. Pure."""
 
-from datetime import datetime
 from typing import Literal
 
-from attrs import evolve
-
-from schemas.guest import GuestMark, GuestSpec, GuestState, ImageGrant, NicSpec, PowerState
+from schemas.guest import GuestMark, GuestSpec, ImageGrant, NicSpec
 from schemas.operation import Operation
 from schemas.server import Instance
 
@@ -42,11 +39,3 @@ def spec_of(mark: GuestMark, instance: Instance, image_url: str, user_data: str 
         availability_zone=instance.availability_zone or "nova",
         launch_index=instance.launch_index,
     )
-
-
-def observed(instance: Instance, state: GuestState, now: datetime) -> Instance | None:
-    """The record after its guest changed by itself; None when it says so already. Only for servers at rest."""
-    after = evolve(instance, power_state=state.power_state, addresses=state.addresses or instance.addresses)
-    if instance.vm_state == "active" and state.power_state in (PowerState.SHUTDOWN, PowerState.CRASHED):
-        after = evolve(after, vm_state="stopped")
-    return None if after == instance else evolve(after, updated=now)

@@ -1,22 +1,23 @@
-"""The hosts of a cell: sessions of their agents, inventories, liveness, strays."""
+"""The hosts of a cell: sessions of their agents, their facts, who lives."""
 
 import asyncio
 
 import structlog
+from attrs import evolve
 
 from bus.client import Bus
+from control.conductor.cell.observer import Observer
 from kv.cache import Cache, Change
 from kv.keys import Cell
 from kv.leases import KeepAlive
 from kv.shards import Shards
 from kv.store import Store
-from kv.txn import Txn
+from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.codec import RELEASE
 from schemas.errors import Unavailable
-from schemas.guest import GuestState
 from schemas.host import Alive, Host, Service
-from schemas.messages import FromAgent, Hello, Probe, ProbeReply, Stray, ToAgent
+from schemas.messages import FromAgent, Hello, HostCall, Probe, ProbeReply, ToAgent
 from schemas.settings import Settings
 from schemas.shards import shard_of
 from schemas.subjects import host_verb
@@ -30,13 +31,13 @@ BINARY = "nova-compute"
 class Hosts:
     """`services` and `alive` are watched by every conductor; registering is the shard owner's."""
 
-    def __init__(self, store: Store, bus: Bus, shards: Shards, settings: Settings) -> None:
+    def __init__(self, store: Store, bus: Bus, shards: Shards, settings: Settings, observer: Observer) -> None:
         self.services = Cache(store, Cell.SERVICES.under(BINARY), self._service_changed)
         self.alive = Cache(store, Cell.ALIVE.under())
         self._store = store
         self._bus = bus
         self._shards = shards
-        self._site = settings.site
+        self._observer = observer
         self._cell = settings.cell.name
         self._settings = settings.conductor
         self._keepalive = KeepAlive(store.etcd)
@@ -58,34 +59,30 @@ class Hosts:
         while self.session(host) == session:
             await self._changed.setdefault(host, asyncio.Event()).wait()
 
+    async def demand_inventory(self, host: str) -> None:
+        """Has the host look at all of its guests: a command has met what the records do not say."""
+        await self._bus.hint(host_verb(self._cell, host, "call"), HostCall(self._cell, host, "inventory", ""))
+
     def is_alive(self, host: str) -> bool:
         return Cell.ALIVE(host).path in self.alive.items
 
     async def hello(self, message: FromAgent, hello: Hello) -> ToAgent:
         """Answers an agent's start, inventory or sign of life."""
         if hello.kind == "start":
-            refusal = await self._register(message, hello)
+            known = await self._store.get(Cell.HOSTS(message.host))
+            refusal = await self._register(message, hello, known)
             if refusal:
                 return ToAgent(applied=False, refusal=refusal)
+            if known and hello.facts and hello.resume_guests and known.value.facts.boot_id != hello.facts.boot_id:
+                await self._observer.resume(message.host, hello.guests)
         elif self.session(message.host) != message.session or not await self._renew(message.host, message.session):
             return ToAgent(applied=False, unknown_session=True)
         if hello.kind == "beat":
             return ToAgent()
-        if hello.kind == "inventory" and hello.facts:
-            await self._record_facts(message.host, hello)
-        return ToAgent(strays=await self.strays(message.host, hello.guests))
+        await self._record_facts(message.host, hello)
+        return await self._observer.compare(message.host, hello)
 
-    async def strays(self, host: str, guests: tuple[GuestState, ...]) -> tuple[Stray, ...]:
-        """Guests of our site that no record places on this host. The records are read after the guests were listed,
-        and a server is recorded before it is spawned, so what is missing there is not to be here."""
-        ours = {g.server: g.mark for g in guests if g.mark and g.mark.site == self._site}
-        if not ours:
-            return ()
-        lines = await self._store.range(Cell.BY_HOST.under(host, ""))
-        placed = {line.key.path.rsplit("/", 1)[1] for line in lines}
-        return tuple(Stray(uuid, mark.generation) for uuid, mark in ours.items() if uuid not in placed)
-
-    async def _register(self, message: FromAgent, hello: Hello) -> str | None:
+    async def _register(self, message: FromAgent, hello: Hello, before: Stored[Host] | None) -> str | None:
         """Records a new session. Returns why it must not, if so."""
         host = message.host
         if not RELEASE - 1 <= hello.version <= RELEASE:
@@ -94,15 +91,16 @@ class Hosts:
                 "before: upgrade the conductors first, then the agents, one release at a time"
             )
         key = Cell.SERVICES(BINARY, host)
-        known, alive = await self._store.read(key, Cell.ALIVE(host))
-        if known and known.value.host_id != hello.host_id and alive:
+        known = await self._store.get(key)
+        if known and known.value.host_id != hello.host_id:
             return (
-                f"another machine (host id {known.value.host_id}) already runs as {host}: give this one another name, "
-                "or stop the other's agent and wait until it counts as down"
+                f"another machine, with host id {known.value.host_id}, is registered as {host}, and this one has "
+                f"{hello.host_id}: give this one another name, or, if it takes the other's place, delete the other's "
+                "compute service, or write the other's host id into host_id in this agent's state_dir"
             )
         subject = host_verb(self._cell, host, "probe")
-        probed = await self._bus.request(subject, Probe(), ProbeReply, 2.0, hello.version)
-        if probed.session != message.session:
+        probed = await self._bus.request(subject, Probe(message.session), ProbeReply, 2.0, hello.version)
+        if (probed.session, probed.host_id) != (message.session, hello.host_id):
             raise Unavailable(f"another session of {host} answers yet")
         now = ambient.now()
         service = Service(
@@ -122,7 +120,7 @@ class Hosts:
         else:
             txn.create(key, service)
         txn.put(Cell.ALIVE(host), Alive(message.session, now), lease)
-        if hello.facts:
+        if hello.facts and before is None:
             txn.put(Cell.HOSTS(host), Host(host, hello.host_id, hello.facts, now))
         revision = await self._store.commit(self._shards.guard(txn, shard_of(host)))
         await asyncio.wait_for(self.services.wait_until(revision), 5)
@@ -135,12 +133,12 @@ class Hosts:
         stored = await self._store.get(Cell.HOSTS(host))
         if hello.facts is None or (stored and stored.value.facts == hello.facts):
             return
-        record = Host(host, hello.host_id, hello.facts, ambient.now())
+        now = ambient.now()
         txn = Txn("host facts")
         if stored:
-            txn.replace(stored, record)
+            txn.replace(stored, evolve(stored.value, uuid=hello.host_id, facts=hello.facts, reported=now))
         else:
-            txn.create(Cell.HOSTS(host), record)
+            txn.create(Cell.HOSTS(host), Host(host, hello.host_id, hello.facts, now))
         await self._store.commit(self._shards.guard(txn, shard_of(host)))
 
     async def _renew(self, host: str, session: str) -> bool:

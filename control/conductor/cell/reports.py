@@ -7,8 +7,8 @@ from attrs import define, field
 from schemas.errors import Unavailable
 from schemas.messages import Report
 
-Wanted = tuple[str, int, str, int]
-"""(server, generation, step, attempt)"""
+Wanted = tuple[str, str, int, str, int]
+"""(host, server, generation, step, attempt)"""
 
 
 @define(eq=False)
@@ -35,10 +35,10 @@ class Expectations:
         """Nobody waits for it any more; those who still hold it settle it."""
         self._open.pop(wanted, None)
 
-    async def deliver(self, report: Report, timeout: float) -> bool | None:
+    async def deliver(self, host: str, report: Report, timeout: float) -> bool | None:
         """True when it was applied, False when it was decided otherwise, None when nobody waits for it.
         Raises Unavailable when that does not become known in time: the agent repeats."""
-        wanted = (report.mark.server, report.mark.generation, report.step, report.attempt)
+        wanted = (host, report.mark.server, report.mark.generation, report.step, report.attempt)
         expectation = self._open.get(wanted)
         if expectation is None:
             return None

@@ -117,6 +117,8 @@ class Runner:
             raise
         if expectation:
             expectation.settle(True)
+        if isinstance(outcome, Failed) and outcome.error == "GuestNotFound" and op.host:
+            await self._hosts.demand_inventory(op.host)
         return isinstance(decision, Advance)
 
     async def _unless_changed(self, operation: Stored[Operation], work: Coroutine[Any, Any, R]) -> R:
@@ -190,7 +192,7 @@ class Runner:
         until = ambient.now() + timedelta(seconds=timeout)
         attempt = 1
         while True:
-            wanted = (op.server, op.generation, step.name, attempt)
+            wanted = (op.host, op.server, op.generation, step.name, attempt)
             expectation = self.expectations.expect(wanted)
             try:
                 outcome = await self._ask(step, op, spec, attempt, expectation, until)

@@ -1,0 +1,172 @@
+"""Hosts against records, as pure plans: what a guest's state makes of its server, and what an inventory and the records
+do not agree about."""
+
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, Literal
+
+from attrs import evolve, frozen
+
+from schemas.guest import GuestState, PowerState
+from schemas.messages import JobAtWork, Stray
+from schemas.operation import Operation
+from schemas.server import Fault, Instance
+
+AT_ONCE: Final = 20
+"""of each kind that one inventory may find fault with: a host that lost everything is not acted on in one go"""
+
+WITHOUT_GUEST: Final = frozenset({"building", "error", "soft-delete", "shelved_offloaded", "deleted"})
+"""vm_states of servers at rest that need not have a guest"""
+
+MISSING: Final = "GuestMissing"
+"""details of the fault of a server whose guest is gone from its host"""
+
+
+# One guest and its server
+
+
+@frozen
+class Observed:
+    """`instance` is the server from now on; `why` says what made its vm_state another, or has `begin`, an operation of
+    that kind, follow."""
+
+    instance: Instance
+    why: str = ""
+    begin: Literal["stop"] | None = None
+
+
+@frozen
+class _Rule:
+    why: str
+    vm_state: str | None = None
+    begin: Literal["stop"] | None = None
+
+
+_OFF: Final = _Rule("the guest shut itself down", "stopped")
+_CRASHED: Final = _Rule("the guest crashed", "stopped")
+_RUNS: Final = _Rule("the guest was on though its server is stopped", begin="stop")
+
+SYNC: Final[Mapping[tuple[str, int], _Rule]] = MappingProxyType(
+    {
+        ("active", PowerState.SHUTDOWN): _OFF,
+        ("active", PowerState.CRASHED): _CRASHED,
+        ("active", PowerState.SUSPENDED): _Rule("the guest went to sleep", begin="stop"),
+        ("paused", PowerState.SHUTDOWN): _OFF,
+        ("paused", PowerState.CRASHED): _CRASHED,
+        ("stopped", PowerState.RUNNING): _RUNS,
+        ("stopped", PowerState.PAUSED): _RUNS,
+        ("stopped", PowerState.SUSPENDED): _RUNS,
+    }
+)
+"""(vm_state, power state seen) -> what follows, as Nova synchronises power states. Of all else only the power state is
+recorded."""
+
+_FOUND: Final[Mapping[int, str]] = MappingProxyType(
+    {PowerState.RUNNING: "active", PowerState.PAUSED: "paused", PowerState.SHUTDOWN: "stopped"}
+)
+
+
+def observed(instance: Instance, state: GuestState, now: datetime) -> Observed | None:
+    """What its guest's state makes of a server at rest; None when the record says so already."""
+    seen = evolve(instance, power_state=state.power_state, addresses=state.addresses or instance.addresses)
+    found = _observed(instance, seen, now)
+    if found.instance == instance and found.begin is None:
+        return None
+    return evolve(found, instance=evolve(found.instance, updated=now))
+
+
+def _observed(before: Instance, seen: Instance, now: datetime) -> Observed:
+    if seen.power_state == PowerState.NOSTATE:
+        return _missing(before, seen, now)
+    if before.vm_state == "error" and before.fault and before.fault.details == MISSING:
+        vm_state = _FOUND.get(seen.power_state)
+        if vm_state is not None:
+            return Observed(evolve(seen, vm_state=vm_state, fault=None), "the guest is there again")
+    rule = SYNC.get((before.vm_state, seen.power_state))
+    if rule is None:
+        return Observed(seen)
+    return Observed(evolve(seen, vm_state=rule.vm_state or seen.vm_state), rule.why, rule.begin)
+
+
+def _missing(before: Instance, seen: Instance, now: datetime) -> Observed:
+    """The first time only the power state says so, as in Nova; the second time the server is in error."""
+    if before.power_state != PowerState.NOSTATE or before.vm_state in WITHOUT_GUEST:
+        return Observed(seen)
+    text = f"host {before.host} has no guest of this server any more: somebody removed it. Rebuild or delete the server"
+    return Observed(evolve(seen, vm_state="error", fault=Fault(500, text, now, details=MISSING)), text)
+
+
+# A host's inventory and its servers
+
+
+@frozen
+class Doubts:
+    """What an inventory and the list of the host's servers do not agree about: to be judged by the servers' records."""
+
+    unplaced: Mapping[str, int]
+    """guests with our site's mark, by server, with the mark's generation, that the list does not have"""
+    absent: Set[str]
+    """servers of the list without a guest or a job"""
+    foreign: Set[str]
+    """guests without our site's mark: never touched"""
+
+
+def doubts(site: str, guests: Sequence[GuestState], jobs: Sequence[JobAtWork], placed: Set[str]) -> Doubts:
+    ours = {g.server: g.mark.generation for g in guests if g.mark and g.mark.site == site}
+    return Doubts(
+        unplaced={server: generation for server, generation in ours.items() if server not in placed},
+        absent=placed - ours.keys() - {job.server for job in jobs},
+        foreign={g.server for g in guests} - ours.keys(),
+    )
+
+
+@frozen
+class Records:
+    """Of one server, as read after the host had listed its guests."""
+
+    instance: Instance | None
+    operation: Operation | None
+
+
+@frozen
+class Verdict:
+    strays: tuple[Stray, ...]
+    missing: tuple[str, ...]
+
+
+def judge(host: str, doubtful: Doubts, records: Mapping[str, Records]) -> Verdict:
+    """`records` has every server of `unplaced` and `absent`. A server with an operation at work on this host is left
+    alone; what an operation does elsewhere excuses no guest here."""
+    strays = [
+        Stray(server, generation)
+        for server, generation in doubtful.unplaced.items()
+        if not _concerns(records[server].operation, host)
+    ]
+    missing = [server for server in doubtful.absent if _should_be_here(records[server], host)]
+    return Verdict(tuple(sorted(strays, key=lambda s: s.server)[:AT_ONCE]), tuple(sorted(missing)[:AT_ONCE]))
+
+
+def _concerns(operation: Operation | None, host: str) -> bool:
+    return operation is not None and (operation.host == host or host in (operation.inputs | operation.results).values())
+
+
+def _should_be_here(known: Records, host: str) -> bool:
+    instance = known.instance
+    return (
+        known.operation is None
+        and instance is not None
+        and instance.host == host
+        and instance.task_state is None
+        and instance.vm_state not in WITHOUT_GUEST
+    )
+
+
+def to_resume(instance: Instance, state: GuestState) -> bool:
+    """Whether a guest ran when its machine went down, as far as its record knows."""
+    return (
+        instance.vm_state == "active"
+        and instance.task_state is None
+        and instance.power_state == PowerState.RUNNING
+        and state.power_state in (PowerState.SHUTDOWN, PowerState.CRASHED)
+    )
