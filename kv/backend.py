@@ -7,7 +7,7 @@ from aetcd import rpc
 
 from schemas.errors import KilonovaError, StoreFull, StoreUnavailable, UnknownOutcome
 
-_NO_ANSWER: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+NO_ANSWER: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
 
 class Stream(Protocol):
@@ -44,7 +44,7 @@ def explain(target: str, error: grpc.aio.AioRpcError, *, writes: bool) -> Kilono
         return StoreFull(
             f"etcd at {target} is full: run 'etcdctl compact', 'etcdctl defrag', then 'etcdctl alarm disarm'"
         )
-    if code in _NO_ANSWER or "etcdserver: request timed out" in detail or "leader changed" in detail:
+    if code in NO_ANSWER or "etcdserver: request timed out" in detail or "leader changed" in detail:
         if writes:
             return UnknownOutcome(f"etcd at {target} did not confirm a write: {detail}")
         return StoreUnavailable(f"etcd at {target} does not answer: {detail}")

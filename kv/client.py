@@ -5,15 +5,16 @@ from typing import Any, Final, TypeVar
 
 import grpc
 from aetcd import rpc
+from attrs import frozen
 
-from kv.backend import Stream, explain
-from kv.metrics import CALLS
-from schemas.settings import StoreSettings
+from kv.backend import NO_ANSWER, Stream, explain
+from kv.metrics import CALLS, FAILURES, MOVES
+from schemas.errors import StoreUnavailable
+from schemas.settings import StoreSettings, TlsFiles
 
 T = TypeVar("T")
 
 _OPTIONS: Final = [
-    ("grpc.service_config", '{"loadBalancingConfig":[{"pick_first":{}}]}'),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -22,76 +23,141 @@ _OPTIONS: Final = [
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", 64 << 20),
 ]
+_HAS_LEADER: Final = ("hasleader", "true")
+"""A stream ends when its member loses its leader: on a member that was cut off it would be silent, or know old news."""
+_NOT_SENT: Final = "failed to connect to all addresses"
+"""gRPC's words for a call that never left: the only failure after which a write may be said again"""
+
+
+@frozen(eq=False)
+class _Member:
+    endpoint: str
+    channel: grpc.aio.Channel
+    kv: Any
+    lease: Any
+    watch: Any
+    auth: Any
+
+    @classmethod
+    def at(cls, endpoint: str, tls: TlsFiles) -> "_Member":
+        channel = open_channel(endpoint, tls)
+        stubs = rpc.KVStub(channel), rpc.LeaseStub(channel), rpc.WatchStub(channel), rpc.AuthStub(channel)
+        return cls(endpoint, channel, *stubs)
 
 
 class Etcd:
-    """One etcd cluster. Several stores, each with its prefix, may share it."""
+    """One etcd cluster. Several stores, each with its prefix, may share it.
+
+    All calls go to one member until one of them fails; then the next member has its turn. A call that could not even be
+    sent is sent to the next one at once, any other failure is its caller's.
+    """
 
     def __init__(self, settings: StoreSettings) -> None:
+        """Raises StoreUnavailable when the TLS files cannot be used."""
         self.timeout = settings.timeout
         self.target = ",".join(settings.endpoints)
-        self._channel = _channel(settings)
-        self._metadata: tuple[tuple[str, str], ...] | None = None
+        self._members = [_Member.at(endpoint, settings.tls) for endpoint in settings.endpoints]
+        self._at = 0
+        self._metadata: tuple[tuple[str, str], ...] = ()
         self._user = (settings.user, settings.password)
-        self._kv = rpc.KVStub(self._channel)
-        self._lease = rpc.LeaseStub(self._channel)
-        self._watch = rpc.WatchStub(self._channel)
 
     async def close(self) -> None:
-        await self._channel.close()
+        for member in self._members:
+            await member.channel.close()
 
     async def range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
-        return await self._call("range", self._kv.Range, request, writes=False)
+        return await self._call("range", lambda m: m.kv.Range, request, writes=False)
 
     async def txn(self, request: rpc.TxnRequest, *, writes: bool) -> rpc.TxnResponse:
-        return await self._call("txn" if writes else "read", self._kv.Txn, request, writes=writes)
+        return await self._call("txn" if writes else "read", lambda m: m.kv.Txn, request, writes=writes)
 
     async def grant(self, ttl: int) -> int:
         """A new lease's id."""
-        answer = await self._call("grant", self._lease.LeaseGrant, rpc.LeaseGrantRequest(TTL=ttl), writes=False)
-        return int(answer.ID)
+        request = rpc.LeaseGrantRequest(TTL=ttl)
+        return int((await self._call("grant", lambda m: m.lease.LeaseGrant, request, writes=False)).ID)
 
     async def revoke(self, lease: int) -> None:
-        await self._call("revoke", self._lease.LeaseRevoke, rpc.LeaseRevokeRequest(ID=lease), writes=False)
+        request = rpc.LeaseRevokeRequest(ID=lease)
+        await self._call("revoke", lambda m: m.lease.LeaseRevoke, request, writes=False)
 
     async def keepalive_stream(self) -> Stream:
-        await self._authenticate()
-        stream: Stream = self._lease.LeaseKeepAlive(metadata=self._metadata)
-        return stream
+        return await self._stream(lambda m: m.lease.LeaseKeepAlive)
 
     async def watch_stream(self) -> Stream:
-        await self._authenticate()
-        stream: Stream = self._watch.Watch(metadata=self._metadata)
-        return stream
+        return await self._stream(lambda m: m.watch.Watch)
 
-    async def _authenticate(self) -> None:
-        if self._user[0] and self._metadata is None:
+    async def _stream(self, method: Callable[[_Member], Callable[..., Any]]) -> Stream:
+        member = self._members[self._at]
+        await self._authenticate(member)
+        return _MemberStream(method(member)(metadata=(*self._metadata, _HAS_LEADER)), lambda: self._leave(member))
+
+    async def _authenticate(self, member: _Member) -> None:
+        if self._user[0] and not self._metadata:
             request = rpc.AuthenticateRequest(name=self._user[0], password=self._user[1])
-            answer = await rpc.AuthStub(self._channel).Authenticate(request, timeout=self.timeout)
+            answer = await member.auth.Authenticate(request, timeout=self.timeout)
             self._metadata = (("token", answer.token),)
 
-    async def _call(self, name: str, method: Callable[..., Awaitable[T]], request: Any, *, writes: bool) -> T:
+    async def _call(
+        self, name: str, method: Callable[[_Member], Callable[..., Awaitable[T]]], request: Any, *, writes: bool
+    ) -> T:
+        untried = len(self._members)
+        while True:
+            member = self._members[self._at]
+            untried -= 1
+            try:
+                await self._authenticate(member)
+                with CALLS.labels(name).time():
+                    return await method(member)(request, timeout=self.timeout, metadata=self._metadata)
+            except grpc.aio.AioRpcError as error:
+                FAILURES.labels(name, error.code().name).inc()
+                if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                    self._metadata = ()  # an expired token: the next call asks for a new one
+                if error.code() in NO_ANSWER:
+                    self._leave(member)
+                if not untried or _NOT_SENT not in (error.details() or ""):
+                    raise explain(self.target, error, writes=writes) from error
+
+    def _leave(self, member: _Member) -> None:
+        """Of many whose calls fail there together the first moves on, and the others with it."""
+        if self._members[self._at] is member and len(self._members) > 1:
+            MOVES.inc()
+            self._at = (self._at + 1) % len(self._members)
+
+
+class _MemberStream:
+    """A stream whose breaking is a reason to go to another member."""
+
+    def __init__(self, call: Any, broken: Callable[[], None]) -> None:
+        self._call = call
+        self._broken = broken
+
+    async def write(self, request: Any) -> None:
+        await self._call.write(request)
+
+    async def read(self) -> Any:
         try:
-            await self._authenticate()
-            with CALLS.labels(name).time():
-                return await method(request, timeout=self.timeout, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                self._metadata = None  # an expired token: the next call asks for a new one
-            raise explain(self.target, error, writes=writes) from error
+            return await self._call.read()
+        except grpc.aio.AioRpcError:
+            self._broken()
+            raise
+
+    def cancel(self) -> bool:
+        return bool(self._call.cancel())
 
 
-def _channel(settings: StoreSettings) -> grpc.aio.Channel:
-    target = settings.endpoints[0] if len(settings.endpoints) == 1 else "ipv4:" + ",".join(settings.endpoints)
-    if not settings.tls.ca:
-        return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    with open(settings.tls.ca, "rb") as ca:
-        root = ca.read()
-    key = cert = None
-    if settings.tls.cert:
-        with open(settings.tls.key, "rb") as key_file, open(settings.tls.cert, "rb") as cert_file:
-            key, cert = key_file.read(), cert_file.read()
-    options = list(_OPTIONS)
-    if len(settings.endpoints) > 1:  # an ipv4: list carries no host name to verify
-        options.append(("grpc.ssl_target_name_override", settings.endpoints[0].rsplit(":", 1)[0]))
-    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(root, key, cert), options=options)
+def open_channel(endpoint: str, tls: TlsFiles) -> grpc.aio.Channel:
+    """Raises StoreUnavailable when the files cannot be used."""
+    if not tls.ca:
+        return grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
+    try:
+        root, key, cert = (_content(path) for path in (tls.ca, tls.key, tls.cert))
+    except OSError as error:
+        raise StoreUnavailable(f"TLS for etcd: {error.filename} cannot be read: {error.strerror}") from error
+    return grpc.aio.secure_channel(endpoint, grpc.ssl_channel_credentials(root, key, cert), options=_OPTIONS)
+
+
+def _content(path: str) -> bytes | None:
+    if not path:
+        return None
+    with open(path, "rb") as file:
+        return file.read()

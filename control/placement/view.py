@@ -117,8 +117,8 @@ class View(Follower):
                 log_unreadable(UnreadableRecord(f"{path}: {error.message}"))  # it counts as absent
         family.set(name, stored, revision)
 
-    async def _advance(self, revision: int) -> None:
-        await super()._advance(revision)
+    def advance(self, revision: int) -> None:
+        super().advance(revision)
         self.forest.forget_deletions(self.revision)
 
     async def _read(self, before: asyncio.Task[int] | None) -> int:
@@ -128,7 +128,7 @@ class View(Follower):
         self._last_read, self._reading = self._reading, None
         if self._lags:
             self._lags = False
-            self._wanted.set()  # asked for at the same time, the watch's progress takes no time of its own
+            self.ask()  # asked for at the same time, the watch's progress takes no time of its own
         return await self._store.revision()
 
 

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from substrate import EtcdServer, eventually
 
 from kv import follow as follow_module
+from kv import watches
 from kv.cache import Cache, Change
 from kv.client import Etcd
 from kv.keys import Family
@@ -236,7 +237,8 @@ async def test_a_pause_of_etcd_is_waited_out(fragile: Store, fragile_etcd: EtcdS
 async def test_a_silent_stream_is_given_up(
     fragile: Store, fragile_etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow_module, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(watches, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(watches, "PATIENCE_SECONDS", 0.3)
     async with watching(fragile) as watched:
         await asyncio.sleep(0.6)
         assert watched.cache.connected, "an idle stream that answers was given up"
