@@ -34,6 +34,10 @@ logs role *options:
 demo *options: (install "libvirt")
     @{{ bin }}/kilonova site demo "$@"
 
+# Run placement alone in the foreground, believing headers: --profile default|secure|open|cors, --port N, --etcd HOST:PORT.
+placement *options: (install "")
+    @{{ bin }}/kilonova site placement "$@"
+
 # Run all tests, the real guest included; arguments go to pytest.
 test *arguments: (install "libvirt")
     {{ bin }}/python -m pytest "$@"

@@ -36,6 +36,8 @@ def api_role(settings: Settings) -> Role:
         from control.identity.keys import Keys
         from control.identity.tokens import Tokens
         from control.images.app import open_blobs
+        from control.placement.api.asker import ByToken
+        from control.placement.api.room import open_room
         from control.releases import attend_top
         from control.top import open_top
 
@@ -45,7 +47,9 @@ def api_role(settings: Settings) -> Role:
             keys, directory = Keys(top.store, top.key), Directory(top.store)
             tokens = Tokens(keys, directory, timedelta(hours=settings.api.token_hours))
             health.checks["identity"] = lambda: tokens.ready
-            app = build_app(top, tokens, health)
+            placement = open_room(top.store, ByToken(tokens), settings.placement)
+            health.checks["placement"] = placement.view.synced.is_set
+            app = build_app(top, tokens, health, placement.app)
 
             async def serve() -> None:
                 # Who connects meanwhile waits; when etcd is away for longer, he is told so.
@@ -54,7 +58,18 @@ def api_role(settings: Settings) -> Role:
                 await serve_http(app, listener)
 
             attendance = attend_top(top, "nova-osapi_compute", pod)
-            await run_until(stopping, tokens.run(), open_blobs(top).run(), serve(), attendance.run())
+            await run_until(
+                stopping, tokens.run(), open_blobs(top).run(), placement.view.run(), serve(), attendance.run()
+            )
+
+    return role
+
+
+def placement_role(settings: Settings) -> Role:
+    async def role(health: Health, stopping: asyncio.Event) -> None:
+        from control.placement.api.room import run_alone
+
+        await run_alone(settings, health, stopping)
 
     return role
 

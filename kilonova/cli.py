@@ -26,11 +26,20 @@ Config = Annotated[Path | None, typer.Option("--config", help="TOML file; KILONO
 
 @app.command()
 def api(config: Config = None) -> None:
-    """Serve compute, identity and image APIs over HTTP."""
+    """Serve compute, placement, identity and image APIs over HTTP."""
     from control.roles import api_role
 
     settings = load_settings(config)
     run_process("api", settings.process, api_role(settings))
+
+
+@app.command()
+def placement(config: Config = None) -> None:
+    """Serve the Placement API alone; `kilonova api` serves it beside the others."""
+    from control.roles import placement_role
+
+    settings = load_settings(config)
+    run_process("placement", settings.process, placement_role(settings))
 
 
 @app.command()

@@ -154,6 +154,11 @@ class Store:
     def _range(self, span: Span[Any]) -> rpc.RangeRequest:
         return rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end))
 
+    async def clear(self) -> None:
+        """Deletes everything below the prefix."""
+        span = rpc.DeleteRangeRequest(key=self._full(""), range_end=self._full("\U0010ffff"))
+        await self.etcd.txn(rpc.TxnRequest(success=[rpc.RequestOp(request_delete_range=span)]), writes=True)
+
     def _full(self, path: str) -> bytes:
         return (self.prefix + path).encode()
 

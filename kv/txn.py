@@ -1,6 +1,6 @@
 """A guarded transaction: what it was decided on, and what it changes."""
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import define, field, frozen
 
@@ -27,6 +27,8 @@ class Write:
     data: bytes | None
     """None deletes"""
     lease: int = 0
+    value: Any = None
+    """what `data` holds"""
 
 
 @define
@@ -57,7 +59,7 @@ class Txn:
         return self
 
     def put(self, key: Key[R], value: R, lease: int = 0) -> "Txn":
-        self.writes[key.path] = Write(key.path, dumps(value), lease)
+        self.writes[key.path] = Write(key.path, dumps(value), lease, value)
         return self
 
     def delete(self, key: Key[R]) -> "Txn":

@@ -2,6 +2,10 @@
 
     KilonovaError
     ├── BadRequest 400
+    │   ├── UnknownProvider 400   a resource provider that a body names does not exist
+    │   ├── DuplicateKey 400      a query key is repeated that may not be
+    │   ├── BadValue 400          a query's value makes no sense beside the others
+    │   └── MissingValue 400      a query lacks what it needs
     ├── Unauthorized 401
     ├── Forbidden 403
     │   └── QuotaExceeded 403
@@ -10,7 +14,12 @@
     ├── NotAcceptable 406
     ├── Conflict 409
     │   ├── WrongState 409        the server is not in a state that allows this
-    │   └── Locked 409            the server is locked
+    │   ├── Locked 409            the server is locked
+    │   ├── ConcurrentUpdate 409  a generation is not the one that was given, or a race was lost
+    │   ├── DuplicateName 409     a resource provider has this name or uuid
+    │   ├── InventoryInUse 409    something is allocated from it
+    │   ├── ProviderInUse 409     something is allocated from it
+    │   └── HasChildren 409       the resource provider is another one's parent
     ├── Gone 410
     ├── TooLarge 413
     │   └── StorageFull 413       the object store has no room for an image's bytes
@@ -66,6 +75,8 @@ class KilonovaError(Exception):
 
     code: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    label: ClassVar[str] = "placement.undefined_code"
+    """the code that Placement gives in its error bodies"""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -74,6 +85,22 @@ class KilonovaError(Exception):
 
 class BadRequest(KilonovaError):
     code = 400
+
+
+class UnknownProvider(BadRequest):
+    label = "placement.resource_provider.not_found"
+
+
+class DuplicateKey(BadRequest):
+    label = "placement.query.duplicate_key"
+
+
+class BadValue(BadRequest):
+    label = "placement.query.bad_value"
+
+
+class MissingValue(BadRequest):
+    label = "placement.query.missing_value"
 
 
 class Unauthorized(KilonovaError):
@@ -110,6 +137,27 @@ class WrongState(Conflict):
 
 class Locked(Conflict):
     pass
+
+
+class ConcurrentUpdate(Conflict):
+    label = "placement.concurrent_update"
+    retryable = True
+
+
+class DuplicateName(Conflict):
+    label = "placement.duplicate_name"
+
+
+class InventoryInUse(Conflict):
+    label = "placement.inventory.inuse"
+
+
+class ProviderInUse(Conflict):
+    label = "placement.resource_provider.inuse"
+
+
+class HasChildren(Conflict):
+    label = "placement.resource_provider.cannot_delete_parent"
 
 
 class Gone(KilonovaError):

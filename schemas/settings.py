@@ -199,6 +199,44 @@ class MetricsSettings:
 
 
 @frozen
+class CorsSettings:
+    """Which pages of other origins may ask; oslo.middleware's names."""
+
+    allowed_origin: tuple[str, ...] = ()
+    """empty: none; `*`: all"""
+    allow_credentials: bool = True
+    expose_headers: tuple[str, ...] = ()
+    max_age: int = 3600
+    """seconds that a browser may remember the permission"""
+    allow_methods: tuple[str, ...] = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "PATCH")
+    allow_headers: tuple[str, ...] = ()
+
+
+@frozen
+class PlacementSettings:
+    """The Placement API, beside the others or as a process of its own."""
+
+    host: str = "127.0.0.1"
+    port: int = 8778
+    """where `kilonova placement` listens"""
+    auth_strategy: Literal["keystone", "noauth2"] = "keystone"
+    """noauth2 believes what a request's headers say of it: for tests only"""
+    policy_file: str = ""
+    """a policy.yaml that overrides default rules; empty: none"""
+    enforce_new_defaults: bool = True
+    """False: the old rules, by which the role admin may do everything, hold as well"""
+    allocation_conflict_retry_count: int = 10
+    """how often a change that another one overtook is decided again"""
+    incomplete_consumer_project_id: str = "00000000-0000-0000-0000-000000000000"
+    incomplete_consumer_user_id: str = "00000000-0000-0000-0000-000000000000"
+    randomize_allocation_candidates: bool = False
+    max_allocation_candidates: int = -1
+    """candidates that are generated before `limit` is applied; -1: all"""
+    allocation_candidates_generation_strategy: Literal["depth-first", "breadth-first"] = "depth-first"
+    cors: CorsSettings = CorsSettings()
+
+
+@frozen
 class SimulatedSettings:
     hosts: int = 1
     """hosts that one agent process plays, named `{host}-{n}` when more than one"""
@@ -313,4 +351,5 @@ class Settings:
     scheduler: SchedulerSettings = field(factory=SchedulerSettings)
     filter_scheduler: FilterSchedulerSettings = field(factory=FilterSchedulerSettings)
     metrics: MetricsSettings = field(factory=MetricsSettings)
+    placement: PlacementSettings = field(factory=PlacementSettings)
     agent: AgentSettings = field(factory=AgentSettings)

@@ -28,11 +28,12 @@ class BareRoom:
         await self._app(scope, receive, send)
 
 
-def build_app(top: Top, tokens: Tokens, health: Health) -> Starlette:
+def build_app(top: Top, tokens: Tokens, health: Health, placement: ASGIApp) -> Starlette:
     """Compute under /compute and, for clients that know no prefix, under the root as well."""
     rooms: dict[str, ASGIApp] = {
         "/identity": identity_app(top, tokens),
         "/image": images_app(top, tokens),
+        "/placement": placement,
     }
     compute = ComputeApp(top, tokens)
     return Starlette(

@@ -26,19 +26,28 @@ SECONDS: Final = Histogram(
 
 MAX_BODY: Final = 114688
 """bytes; Nova's max_request_body_size"""
+MAX_RESHAPE: Final = 4 << 20
+"""bytes; a body of the Placement API may tell of many providers and consumers"""
+PLACEMENT: Final = "/placement/"
 STREAMING: Final = "/image/"
 """The room whose bodies are as long, and take as long, as they do"""
 QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-ROOMS: Final = frozenset({"compute", "identity", "image", "v2.1", "v2", "healthz", "readyz", "metrics"})
+ROOMS: Final = frozenset({"compute", "identity", "image", "placement", "v2.1", "v2", "healthz", "readyz", "metrics"})
 """First path segments that metrics name; anything else is `other`"""
 
 
-class Frame:
-    """ASGI middleware. `deadline`: seconds until a request is given up with 503."""
+BRIEFLY: Final = "kilonova.briefly"
+"""What a room sets in the scope whose requests are too many to log each."""
 
-    def __init__(self, app: ASGIApp, deadline: float) -> None:
+
+class Frame:
+    """ASGI middleware. `deadline`: seconds until a request is given up with 503. `max_body`: bytes, outside of the
+    rooms that have a limit of their own."""
+
+    def __init__(self, app: ASGIApp, deadline: float, max_body: int = MAX_BODY) -> None:
         self._app = app
         self._deadline = deadline
+        self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,8 +93,9 @@ class Frame:
             structlog.contextvars.unbind_contextvars("request_id")
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        most = MAX_RESHAPE if scope["path"].startswith(PLACEMENT) else self._max_body
         length = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        if length.isdigit() and int(length) > MAX_BODY:
+        if length.isdigit() and int(length) > most:
             raise TooLarge("Request is too large.")
         taken = 0
 
@@ -93,7 +103,7 @@ class Frame:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > MAX_BODY:
+            if taken > most:
                 raise TooLarge("Request is too large.")
             return message
 
@@ -106,7 +116,8 @@ class Frame:
         operation = scope.get(OPERATION) or (room if room in ROOMS else "other")
         SECONDS.labels(operation, status).observe(seconds)
         if path not in QUIET:
-            log.info(
+            tell = log.debug if scope.get(BRIEFLY) and status < 500 else log.info
+            tell(
                 "request",
                 method=scope["method"],
                 path=path,

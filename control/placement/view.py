@@ -91,8 +91,7 @@ class View(Follower):
             if write.data is not None:
                 known = family.known(name)
                 created = known.create_revision if known else txn.revision
-                value = loads(family.cls, write.data)
-                stored = Stored(Key(write.path, family.cls), value, txn.revision, created, write.lease)
+                stored = Stored(Key(write.path, family.cls), write.value, txn.revision, created, write.lease)
             family.set(name, stored, txn.revision)
 
     # What the watch tells

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from control.site.errors import PartFailed, SiteError
-from control.site.options import Driver, Layout, Ports, SiteOptions
+from control.site.options import Driver, Layout, Ports, Profile, SiteOptions
 from control.site.site import Site
 from control.site.words import how_to_go_on, status_table
 
@@ -88,6 +88,19 @@ def logs(
         known = sorted(path.stem for path in log.parent.glob("*.log"))
         raise SiteError(f"no log of {role} in {log.parent}; there are: {', '.join(known) or 'none'}")
     os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(log)])
+
+
+@app.command()
+def placement(
+    profile: Annotated[Profile, typer.Option(help="which of the conformance suite's configurations")] = "default",
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 8778,
+    etcd: Annotated[str, typer.Option(help="HOST:PORT of one that runs; empty: its own")] = "",
+) -> None:
+    """Run placement alone in the foreground, on fresh data, believing what requests say of themselves: for tools."""
+    from control.site.placement import serve
+
+    serve(profile, host, port, etcd)
 
 
 def _bring_up(site: Site, asked: SiteOptions) -> SiteOptions:

@@ -7,6 +7,8 @@ from typing import Literal
 import cattrs
 from attrs import asdict, field, frozen
 
+Profile = Literal["default", "legacy", "secure", "open", "cors"]
+"""configurations of a placement that runs alone"""
 Driver = Literal["libvirt", "simulated"]
 
 OBSERVED_ROLES = ("scheduler", "super-conductor", "conductor", "agent")

@@ -42,6 +42,14 @@ def is_free(number: int) -> bool:
     return True
 
 
+def free_port() -> int:
+    """One that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def accepts(number: int, timeout: float = 1.0) -> bool:
     """Whether something listens there on the loopback address."""
     try:

@@ -1,0 +1,1 @@
+"""JSON Schemas of bodies and queries, one noun a file, as functions of the microversion."""
