@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 from attrs import evolve, field, frozen
 
+from control.cells.aggregates import leave_aggregates, zones_by_host
 from control.servers.commits import commit_settled, retried
 from control.top import Top
 from kv.keys import Cell, Global
@@ -31,6 +32,8 @@ class HostView:
     usages: dict[str, int] = field(factory=dict)
     """resource class -> amount claimed"""
     instances: int = 0
+    zone: str = ""
+    """its availability zone"""
 
 
 @frozen
@@ -47,10 +50,16 @@ async def list_hosts(top: Top) -> list[HostView]:
     names = sorted({m.cell for m in mappings})
     cells = dict(zip(names, await asyncio.gather(*(_cell(top, n) for n in names)), strict=True))
     usages = await top.store.read_all([Global.USAGES(m.uuid) for m in mappings])
+    zones, default = await zones_by_host(top), top.settings.scheduler.default_availability_zone
     views = []
     for mapping, used in zip(mappings, usages, strict=True):
         seen = cells[mapping.cell]
-        view = HostView(mapping, cell_down=seen is None, usages=used.value.used if used else {})
+        view = HostView(
+            mapping,
+            cell_down=seen is None,
+            usages=used.value.used if used else {},
+            zone=zones.get(mapping.host, default),
+        )
         if seen is not None:
             name = mapping.host
             view = evolve(
@@ -97,7 +106,8 @@ async def set_host(
 
 
 async def remove_host(top: Top, view: HostView) -> None:
-    """Forgets a host: mapping and provider at the top, service and inventory in its cell. Raises Conflict while
+    """Forgets a host: mapping, provider and its places in aggregates at the top, service and inventory in its cell.
+    Raises Conflict while
     anything is claimed on it or a server is there, Unavailable when its cell does not answer."""
     name, ident = view.mapping.host, view.mapping.uuid
     if view.cell_down:
@@ -122,6 +132,7 @@ async def remove_host(top: Top, view: HostView) -> None:
         await commit_settled(top.store, txn, mapping, applied)
 
     await retried(once)
+    await leave_aggregates(top, name)
     gone = Txn("remove host").delete(Cell.SERVICES(BINARY, name)).delete(Cell.HOSTS(name)).delete(Cell.ALIVE(name))
     await cell.commit(gone)
 

@@ -11,6 +11,7 @@ from kv.keys import Cell, Global
 
 HOST_STATUS_SINCE = 16
 USER_DATA_SINCE = 3
+GROUPS_SINCE = 71
 
 
 def viewer_of(call: Call) -> Viewer:
@@ -32,7 +33,15 @@ async def look_at(call: Call, servers: Sequence[Found], *, extended: bool = True
         statuses = _host_statuses(call.top, servers)
     if extended and viewer.attributes and call.version >= USER_DATA_SINCE:
         data = await _user_data(call.top, servers)
-    return Look(viewer, call.urls, statuses, data)
+    groups = await _groups(call.top, servers) if call.version >= GROUPS_SINCE and len(servers) == 1 else {}
+    return Look(viewer, call.urls, statuses, data, groups)
+
+
+async def _groups(top: Top, servers: Iterable[Found]) -> dict[str, list[str]]:
+    """By server, the group that it is in and that was not deleted since. Only views of single servers show it."""
+    named = {f.instance.uuid: f.mapping.group for f in servers if f.mapping.group}
+    found = await top.store.read_all([Global.GROUPS(group) for group in named.values()])
+    return {uuid: [group] for (uuid, group), stored in zip(named.items(), found, strict=True) if stored}
 
 
 def _host_statuses(top: Top, servers: Iterable[Found]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Final
 
 from control.compute.operation import Operation
 from control.compute.policy import Role
-from control.compute.tables import flavors, keypairs, operators, servers, versions
+from control.compute.tables import aggregates, flavors, keypairs, operators, server_groups, servers, versions
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *versions.OPERATIONS,
@@ -12,6 +12,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *flavors.OPERATIONS,
     *keypairs.OPERATIONS,
     *operators.OPERATIONS,
+    *aggregates.OPERATIONS,
+    *server_groups.OPERATIONS,
 )
 
 

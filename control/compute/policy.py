@@ -53,6 +53,7 @@ FURTHER: Final[dict[str, Role]] = {
     "os-instance-actions:events": "admin",
     "os-instance-actions:events:details": "admin",
     "os-lock-server:unlock:unlock_override": "admin",
+    "os-server-groups:index:all_projects": "admin",
     "limits:other_project": "admin",
     "compute:servers:create:requested_destination": "admin",
     "compute:server:topology:host:index": "admin",

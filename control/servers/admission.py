@@ -12,11 +12,13 @@ from typing import Final
 from attrs import define, field
 
 from control.servers.commits import commit_settled, retried
+from control.servers.groups import joined, read_group
 from control.servers.quota import charged, check_quota, headroom
 from control.top import Top
 from kv.keys import Global
 from kv.txn import Stored, Txn
-from schemas.errors import QuotaExceeded
+from schemas.errors import BadRequest, KilonovaError, QuotaExceeded
+from schemas.group import ServerGroup
 from schemas.quota import QuotaUsage
 from schemas.server import Charge, Instance
 
@@ -37,6 +39,8 @@ class Applicants:
     write: Callable[[Txn, Instance], None]
     bytes: int = 0
     """of user data, all servers together"""
+    group: str | None = None
+    """the server group that they join"""
     accepted: asyncio.Future[int] = field(factory=lambda: asyncio.get_running_loop().create_future())
     """how many were"""
 
@@ -90,7 +94,8 @@ class Admission:
         before = usage = stored.value if stored else QuotaUsage()
         txn = Txn("accept server")
         taken: list[tuple[Applicants, int]] = []
-        refused: list[tuple[Applicants, QuotaExceeded]] = []
+        refused: list[tuple[Applicants, KilonovaError]] = []
+        groups: dict[str, tuple[Stored[ServerGroup], ServerGroup]] = {}
         for one in batch:
             try:
                 if one.needed:
@@ -99,10 +104,18 @@ class Admission:
                 refused.append((one, error))
                 continue
             count = min(len(one.servers), headroom(usage, one.charge, one.limits))
+            if one.group is not None and count:
+                try:
+                    await self._join(groups, one, count)
+                except (BadRequest, QuotaExceeded) as error:
+                    refused.append((one, error))
+                    continue
             for server in one.servers[:count]:
                 one.write(txn, server)
             usage = charged(usage, one.charge, count)
             taken.append((one, count))
+        for before_joining, group in groups.values():
+            txn.replace(before_joining, group)
         first = next((one.servers[0].uuid for one, count in taken if count), None)
         if first is not None:
             if stored:
@@ -119,6 +132,15 @@ class Admission:
         for one, refusal in refused:
             if not one.accepted.done():
                 one.accepted.set_exception(refusal)
+
+    async def _join(
+        self, groups: dict[str, tuple[Stored[ServerGroup], ServerGroup]], one: Applicants, count: int
+    ) -> None:
+        """Its first servers become members; those of one request are all accepted or all refused."""
+        assert one.group is not None
+        before, group = groups.get(one.group) or await read_group(self._top, one.group)
+        servers = [server.uuid for server in one.servers[:count]]
+        groups[one.group] = before, joined(group, servers, one.limits["server_group_members"], one.needed)
 
     async def _is_there(self, uuid: str) -> bool:
         return await self._top.store.get(Global.INSTANCES(uuid)) is not None

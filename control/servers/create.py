@@ -60,7 +60,7 @@ async def create_servers(
         batch = servers[len(accepted) : len(accepted) + MAX_SERVERS]
         needed = max(0, draft.min_count - len(accepted))
         size = len(draft.user_data or "") * len(batch)
-        taken = await door.admit(Applicants(batch, charge, limits, needed, write, size))
+        taken = await door.admit(Applicants(batch, charge, limits, needed, write, size, draft.group))
         accepted += batch[:taken]
         if taken < len(batch):
             break
@@ -103,8 +103,11 @@ def add_server(txn: Txn, draft: ServerDraft, server: Instance, charge: Charge, r
         forced_host=draft.forced_host,
         requested_host=draft.requested_host,
         scheduler_hints=draft.scheduler_hints,
+        group=draft.group,
     )
-    mapping = InstanceMapping(uuid=uuid, project=project, user=server.user, created=server.created, charge=charge)
+    mapping = InstanceMapping(
+        uuid=uuid, project=project, user=server.user, created=server.created, charge=charge, group=draft.group
+    )
     txn.create(Global.INSTANCES(uuid), mapping)
     txn.put(Global.PROJECT_SERVERS(project, when), index)
     txn.put(Global.ALL_SERVERS(when), index)

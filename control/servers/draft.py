@@ -35,6 +35,8 @@ class ServerDraft:
     forced_host: str | None = None
     requested_host: str | None = None
     scheduler_hints: dict[str, Any] = field(factory=dict)
+    group: str | None = None
+    """uuid of the server group to join"""
     disk_config: str = "MANUAL"
     access_ip_v4: str | None = None
     access_ip_v6: str | None = None

@@ -1,8 +1,57 @@
 """Host aggregates."""
 
+from control.cells import aggregates
 from control.compute.call import Body, Call
+from control.compute.views import aggregates as views
+from schemas.aggregate import ZONE_KEY, Aggregate
+from schemas.errors import BadRequest
 
 
-async def index(_: Call) -> Body:
-    """Always empty: nothing makes aggregates yet, but clients ask for them when they show a hypervisor."""
-    return {"aggregates": []}
+async def index(call: Call) -> Body:
+    return {"aggregates": [views.full(a, call.version) for a in await aggregates.list_aggregates(call.top)]}
+
+
+async def show(call: Call) -> Body:
+    return _shown(call, await aggregates.get_aggregate(call.top, _id(call)))
+
+
+async def create(call: Call) -> Body:
+    asked = call.body["aggregate"]
+    made = await aggregates.create_aggregate(call.top, asked["name"].strip(), asked.get("availability_zone"))
+    return {"aggregate": views.brief(made, call.version)}
+
+
+async def update(call: Call) -> Body:
+    asked = call.body["aggregate"]
+    zone = {ZONE_KEY: asked["availability_zone"]} if "availability_zone" in asked else {}
+    name = asked["name"].strip() if "name" in asked else None
+    return _shown(call, await aggregates.rename_aggregate(call.top, _id(call), name, zone))
+
+
+async def delete(call: Call) -> None:
+    await aggregates.delete_aggregate(call.top, _id(call))
+
+
+async def add_host(call: Call) -> Body:
+    return _shown(call, await aggregates.add_host(call.top, _id(call), call.body["add_host"]["host"]))
+
+
+async def remove_host(call: Call) -> Body:
+    return _shown(call, await aggregates.remove_host(call.top, _id(call), call.body["remove_host"]["host"]))
+
+
+async def set_metadata(call: Call) -> Body:
+    metadata = call.body["set_metadata"]["metadata"]
+    return _shown(call, await aggregates.set_metadata(call.top, _id(call), metadata))
+
+
+def _id(call: Call) -> int:
+    """Raises BadRequest for what is no number."""
+    ident = call.params["id"]
+    if not ident.isdecimal():
+        raise BadRequest(f"Invalid input for field/attribute id. Value: {ident}. '{ident}' is not a number")
+    return int(ident)
+
+
+def _shown(call: Call, aggregate: Aggregate) -> Body:
+    return {"aggregate": views.full(aggregate, call.version)}

@@ -6,6 +6,7 @@ from control.compute.call import Body, Call
 from schemas.errors import NotFound
 
 ALIASES: Final = {
+    "os-aggregates": "Aggregates",
     "os-availability-zone": "AvailabilityZone",
     "os-config-drive": "ConfigDrive",
     "os-console-output": "ConsoleOutput",
@@ -20,6 +21,7 @@ ALIASES: Final = {
     "os-multiple-create": "MultipleCreate",
     "os-quota-sets": "Quotas",
     "os-scheduler-hints": "SchedulerHints",
+    "os-server-groups": "ServerGroups",
     "os-server-start-stop": "ServerStartStop",
     "os-services": "Services",
     "os-used-limits": "UsedLimits",

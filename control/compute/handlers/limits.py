@@ -35,7 +35,7 @@ async def show(call: Call) -> Body:
         "totalInstancesUsed": usage["instances"],
         "totalCoresUsed": usage["cores"],
         "totalRAMUsed": usage["ram"],
-        "totalServerGroupsUsed": 0,
+        "totalServerGroupsUsed": usage["server_groups"],
     }
     if call.version < 36:
         absolute |= {"totalFloatingIpsUsed": 0, "totalSecurityGroupsUsed": 0}

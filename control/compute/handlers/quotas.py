@@ -87,7 +87,12 @@ async def shown_limits(call: Call, project: str) -> dict[str, int]:
 async def usage_of(call: Call, project: str) -> dict[str, int]:
     stored = await call.top.store.get(Global.QUOTA_USAGE(project))
     usage = stored.value if stored else QuotaUsage()
-    return {"instances": usage.instances, "cores": usage.cores, "ram": usage.ram}
+    return {
+        "instances": usage.instances,
+        "cores": usage.cores,
+        "ram": usage.ram,
+        "server_groups": usage.server_groups,
+    }
 
 
 async def _limits(call: Call, owner: str, keys: tuple[str, ...]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from control.cells.aggregates import list_aggregates
 from control.cells.hosts import list_hosts
 from control.compute.call import Answer, Call
 from control.compute.flavors_store import visible
@@ -34,14 +35,13 @@ async def create(call: Call) -> Answer:
         raise BadRequest("min_count must be <= max_count")
     if high > 1 and asked.get("hostname"):
         raise BadRequest("Unable to allocate a single hostname to multiple instances")
-    place = _place(call, asked.get("availability_zone"))
+    place = await _place(call, asked.get("availability_zone"))
     requested = await _requested_host(call, asked, place)
     image_id = _image_id(asked)
     networks = _networks(asked.get("networks"))
     groups = _security_groups(asked.get("security_groups"))
     hints = call.body.get("os:scheduler_hints") or call.body.get("OS-SCH-HNT:scheduler_hints") or {}
-    if "group" in hints:
-        raise BadRequest(f"Instance group {hints['group']} could not be found.")
+    await _check_group(call, hints.get("group"))
     if asked.get("personality"):
         raise BadRequest("Injected files are not supported here: use user_data with a config drive")
     needs = await _read(call, str(asked["flavorRef"]), image_id, asked.get("key_name"))
@@ -67,6 +67,7 @@ async def create(call: Call) -> Answer:
         forced_host=place.host,
         requested_host=requested,
         scheduler_hints=hints,
+        group=hints.get("group"),
         disk_config=asked.get("OS-DCF:diskConfig", "MANUAL"),
         access_ip_v4=asked.get("accessIPv4") or None,
         access_ip_v6=asked.get("accessIPv6") or None,
@@ -90,20 +91,33 @@ class _Place:
     host: str | None = None
 
 
-def _place(call: Call, asked: str | None) -> _Place:
-    """`zone`, or `zone:host[:node]` for who may force a host. Raises BadRequest, Forbidden."""
+async def _place(call: Call, asked: str | None) -> _Place:
+    """`zone`, or `zone:host[:node]` (`zone::node`) for who may force a host. Raises BadRequest, Forbidden."""
     if not asked:
         return _Place()
     parts = asked.strip().split(":")
     if len(parts) > 3 or (len(parts) == 3 and not any(parts[1:])):
         raise BadRequest("Unable to parse availability_zone")
-    host = next((p for p in parts[1:] if p), None)
-    if host:
-        call.check("servers:create:forced_host")
-    zone = parts[0] or None
-    if zone and zone != call.top.settings.scheduler.default_availability_zone:
+    zone, host, node = (*parts, "", "")[:3]
+    named = zone and zone != call.top.settings.scheduler.default_availability_zone
+    if named and zone not in {a.zone for a in await list_aggregates(call.top)}:
         raise BadRequest("The requested availability zone is not available")
-    return _Place(zone, host)
+    if host or node:
+        call.check("servers:create:forced_host")
+    if node:
+        nodes = {hypervisor_name(view): view.mapping.host for view in await list_hosts(call.top)}
+        if node not in nodes or (host and nodes[node] != host):
+            raise BadRequest(f"Compute host {host or node} could not be found.")
+        host = nodes[node]
+    return _Place(zone or None, host or None)
+
+
+async def _check_group(call: Call, group: str | None) -> None:
+    """Raises BadRequest for a server group that is not there or not the asker's."""
+    if group is not None:
+        stored = await call.top.store.get(Global.GROUPS(group))
+        if stored is None or not (stored.value.project == call.identity.project or call.identity.is_admin):
+            raise BadRequest(f"Instance group {group} could not be found.")
 
 
 async def _requested_host(call: Call, asked: dict[str, Any], place: _Place) -> str | None:

@@ -19,7 +19,7 @@ async def index(call: Call) -> Body:
     binary, host = call.arg("binary"), call.arg("host")
     found = await list_hosts(call.top) if binary in (None, views.COMPUTE) else []
     wanted = [h for h in found if host in (None, h.mapping.host)]
-    shown = [views.service(h, call.version, zone(call)) for h in wanted if not h.cell_down]
+    shown = [views.service(h, call.version) for h in wanted if not h.cell_down]
     if call.version >= DOWN_CELLS_SINCE:
         shown += [views.unreachable_service(h) for h in wanted if h.cell_down]
     return {"services": shown}
@@ -63,7 +63,7 @@ async def _update_by_uuid(call: Call) -> Body:
         reason=reason,
         forced_down=None if forced is None else truth(forced),
     )
-    return {"service": views.service(changed, call.version, zone(call))}
+    return {"service": views.service(changed, call.version)}
 
 
 def _check_uuid(ident: str) -> None:
@@ -110,7 +110,3 @@ _CHANGES: Final[dict[str, Callable[[Call, Mapping[str, Any]], Awaitable[HostView
     "disable-log-reason": _disable_with_reason,
     "force-down": _force_down,
 }
-
-
-def zone(call: Call) -> str:
-    return call.top.settings.scheduler.default_availability_zone

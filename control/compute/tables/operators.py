@@ -1,6 +1,6 @@
 """Quotas, limits, services, hypervisors and zones."""
 
-from control.compute.handlers import aggregates, hypervisors, limits, quotas, services, tenant_usage, zones
+from control.compute.handlers import hypervisors, limits, quotas, services, tenant_usage, zones
 from control.compute.operation import Operation
 from control.compute.schemas import operators as s
 
@@ -190,15 +190,6 @@ OPERATIONS = (
         role="admin",
         until=52,
         reply=("hypervisors",),
-    ),
-    Operation(
-        "aggregates.list",
-        "GET",
-        "/os-aggregates",
-        aggregates.index,
-        rule="os-aggregates:index",
-        role="admin",
-        reply=("aggregates",),
     ),
     Operation(
         "zones.list",

@@ -40,12 +40,12 @@ def status(host: HostView) -> str:
     return "disabled" if host.mapping.disabled else "enabled"
 
 
-def service(host: HostView, version: int, zone: str) -> Json:
+def service(host: HostView, version: int) -> Json:
     body: Json = {
         "id": service_id(host, version),
         "binary": COMPUTE,
         "host": host.mapping.host,
-        "zone": zone,
+        "zone": host.zone,
         "status": status(host),
         "state": state(host),
         "updated_at": micros(host.service.updated) if host.service else None,
@@ -156,20 +156,25 @@ _NO_SIZES: Final = words(
 )
 
 
-def zones(hosts: Sequence[HostView], zone: str, *, detail: bool) -> list[Json]:
-    """One zone holds all hosts while there are no aggregates. The plain list names neither hosts nor the internal
-    zone."""
-    available = any(not h.mapping.disabled for h in hosts)
-    body: Json = {"zoneName": zone, "zoneState": {"available": available}, "hosts": None}
-    if detail:
+def zones(hosts: Sequence[HostView], *, detail: bool) -> list[Json]:
+    """Zones with an enabled host, then the others. The plain list names neither hosts nor the internal zone."""
+    by_zone: dict[str, list[HostView]] = {}
+    for host in sorted(hosts, key=lambda h: (h.mapping.disabled, h.zone)):
+        by_zone.setdefault(host.zone, []).append(host)
+    return [_zone(name, [h for h in inside if not h.mapping.disabled], detail) for name, inside in by_zone.items()]
+
+
+def _zone(name: str, enabled: list[HostView], detail: bool) -> Json:
+    body: Json = {"zoneName": name, "zoneState": {"available": bool(enabled)}, "hosts": None}
+    if detail and enabled:
         body["hosts"] = {
             h.mapping.host: {
                 COMPUTE: {
                     "available": h.alive and not h.mapping.forced_down,
-                    "active": not h.mapping.disabled,
+                    "active": True,
                     "updated_at": micros(h.service.updated) if h.service else None,
                 }
             }
-            for h in hosts
+            for h in enabled
         }
-    return [body]
+    return body

@@ -39,6 +39,8 @@ class Look:
     host_statuses: Mapping[str, str] = {}
     user_data: Mapping[str, str] = {}
     """base64, by server"""
+    groups: Mapping[str, list[str]] = {}
+    """uuids of server groups by server"""
 
     def beside(self, server: str) -> tuple[str | None, ...]:
         """All that this look knows of one server beside its record."""
@@ -205,8 +207,8 @@ EXTENSION_FIELDS: Final = (
 )
 """What show and detail have besides; PUT has it from 2.75 on."""
 
-SINGLE_FIELDS: Final = (Field("server_groups", lambda *_: [], since=71),)
-"""What lists leave out. No server is in a group while a create with the hint `group` is refused."""
+SINGLE_FIELDS: Final = (Field("server_groups", lambda s, k: k.groups.get(s.uuid, []), since=71),)
+"""What lists leave out."""
 
 
 @cache
@@ -256,4 +258,6 @@ def unreachable(instance: Instance, look: Look, *, single: bool) -> Json:
             "OS-EXT-AZ:availability_zone": instance.availability_zone or UNKNOWN,
             "OS-EXT-STS:power_state": 0,
         }
+        if look.viewer.version >= 71:
+            body["server_groups"] = look.groups.get(instance.uuid, [])
     return body

@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import define, field
 
+from control.placement.groups import placed, without
 from control.placement.resources import with_claim
 from control.servers.quota import charged
 from control.top import Top
@@ -87,8 +88,10 @@ class Obituaries:
 
 
 async def add_release(top: Top, txn: Txn, mappings: list[InstanceMapping], *, refund: bool) -> None:
-    """Adds what frees the claims of these servers, all of one project, and with `refund` their charges."""
+    """Adds what frees the claims of these servers, all of one project, and with `refund` their charges. Their groups
+    know them without a host then, or with `refund` no more."""
     store = top.store
+    await _leave_groups(top, txn, mappings, for_good=refund)
     allocations = [a for a in await store.read_all([Global.ALLOCATIONS(m.uuid) for m in mappings]) if a]
     providers = sorted({provider for a in allocations for provider in a.value.resources})
     usages: dict[str, Stored[Usages]] = {}
@@ -112,6 +115,20 @@ async def add_release(top: Top, txn: Txn, mappings: list[InstanceMapping], *, re
         for mapping in mappings:
             spent = charged(spent, mapping.charge, -1)
         txn.replace(usage, spent)
+
+
+async def _leave_groups(top: Top, txn: Txn, mappings: list[InstanceMapping], *, for_good: bool) -> None:
+    names = sorted({m.group for m in mappings if m.group})
+    for stored in await top.store.read_all([Global.GROUPS(name) for name in names]):
+        if stored is None:
+            continue  # a group may be deleted before its servers
+        group = stored.value
+        members = [m.uuid for m in mappings if m.group == group.uuid and m.uuid in group.members]
+        left = without(group, members) if for_good else group
+        if not for_good:
+            for server in members:
+                left = placed(left, server, ())
+        txn.replace(stored, left)
 
 
 def _fail(batch: list[_Ended], error: BaseException) -> None:

@@ -1,0 +1,107 @@
+"""Server groups in the global store: made, listed, removed, and joined by the transaction that accepts a server."""
+
+from attrs import evolve
+
+from control.placement.groups import placed
+from control.servers.commits import commit_settled, retried
+from control.servers.quota import limits_of
+from control.top import Top
+from kv.keys import Global, Key
+from kv.txn import Stored, Txn
+from schemas.errors import BadRequest, NotFound, QuotaExceeded
+from schemas.group import ServerGroup
+from schemas.quota import QuotaUsage
+from schemas.server import time_key, to_us
+
+
+async def get_group(top: Top, uuid: str) -> ServerGroup:
+    """Raises NotFound."""
+    return (await _stored(top, uuid)).value
+
+
+async def list_groups(top: Top, project: str | None) -> list[ServerGroup]:
+    """Of one project or, with None, of all, in the order in which they were made."""
+    if project is None:
+        found = [s.value for s in await top.store.range(Global.GROUPS.under())]
+        return sorted(found, key=lambda g: (g.created, g.uuid))
+    paths = await top.store.paths(Global.PROJECT_GROUPS.under(project, ""))
+    uuids = [path.rsplit("/", 1)[1].split("-", 1)[1] for path in paths]
+    return [s.value for s in await top.store.read_all([Global.GROUPS(u) for u in uuids]) if s]
+
+
+async def create_group(top: Top, group: ServerGroup) -> None:
+    """Charges the project's quota. Raises QuotaExceeded."""
+    limit = (await limits_of(top.store, group.project))["server_groups"]
+
+    async def once() -> None:
+        stored = await top.store.get(Global.QUOTA_USAGE(group.project))
+        usage = stored.value if stored else QuotaUsage()
+        if 0 <= limit <= usage.server_groups:
+            raise QuotaExceeded("Quota exceeded, too many server groups.")
+        txn = Txn("create group").create(Global.GROUPS(group.uuid), group).put(_index(group), "")
+        pivot = _charge(txn, group.project, stored, 1)
+        await commit_settled(top.store, txn, pivot, lambda: _exists(top, group.uuid))
+
+    await retried(once)
+
+
+async def delete_group(top: Top, uuid: str) -> None:
+    """Its servers stay as they are. Raises NotFound."""
+
+    async def gone() -> bool:
+        return not await _exists(top, uuid)
+
+    async def once() -> None:
+        group = await _stored(top, uuid)
+        stored = await top.store.get(Global.QUOTA_USAGE(group.value.project))
+        txn = Txn("delete group").remove(group).delete(_index(group.value))
+        if stored is not None:
+            _charge(txn, group.value.project, stored, -1)
+        await commit_settled(top.store, txn, stored or group, gone)
+
+    await retried(once)
+
+
+async def read_group(top: Top, uuid: str) -> tuple[Stored[ServerGroup], ServerGroup]:
+    """For who joins it. Raises BadRequest when it is gone."""
+    stored = await top.store.get(Global.GROUPS(uuid))
+    if stored is None:
+        raise BadRequest(f"Instance group {uuid} could not be found.")
+    return stored, stored.value
+
+
+def joined(group: ServerGroup, servers: list[str], limit: int, asked: int = 0) -> ServerGroup:
+    """With these servers as members without a host. Raises QuotaExceeded when they, or the `asked` of a whole request,
+    are too many for a limit on members."""
+    if 0 <= limit < len(group.members) + max(len(servers), asked):
+        raise QuotaExceeded("Quota exceeded, too many servers in group")
+    for server in servers:
+        group = placed(group, server, ())
+    return group
+
+
+def _charge(txn: Txn, project: str, stored: Stored[QuotaUsage] | None, sign: int) -> Stored[QuotaUsage]:
+    """Returns what the transaction can be settled by."""
+    usage = stored.value if stored else QuotaUsage()
+    after = evolve(usage, server_groups=max(0, usage.server_groups + sign))
+    if stored:
+        txn.replace(stored, after)
+        return stored
+    key = Global.QUOTA_USAGE(project)
+    txn.create(key, after)
+    return Stored(key, usage, 0, 0)
+
+
+async def _stored(top: Top, uuid: str) -> Stored[ServerGroup]:
+    stored = await top.store.get(Global.GROUPS(uuid))
+    if stored is None:
+        raise NotFound(f"Instance group {uuid} could not be found.")
+    return stored
+
+
+async def _exists(top: Top, uuid: str) -> bool:
+    return await top.store.get(Global.GROUPS(uuid)) is not None
+
+
+def _index(group: ServerGroup) -> Key[str]:
+    return Global.PROJECT_GROUPS(group.project, time_key(to_us(group.created), group.uuid))

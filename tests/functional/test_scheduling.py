@@ -1,0 +1,141 @@
+"""Server groups, zones and disabled hosts on a whole site: what a claim holds, what its failure and end give back."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from substrate import eventually, map_site
+from thread_site import PERSON, Host, Site, running_site, written
+
+from agents.drivers.simulated import Fault
+from control.cells.aggregates import add_host, create_aggregate
+from control.cells.hosts import set_host
+from control.servers.groups import create_group, delete_group, get_group
+from kv.keys import Cell
+from runtime import ambient
+from schemas.errors import HostFull
+from schemas.group import Policy, ServerGroup
+from schemas.settings import BusSettings, StoreSettings
+
+HOSTS = ("h1", "h2", "h3")
+
+
+@pytest.fixture
+async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
+    settings = await map_site(store_settings, bus_settings, tmp_path)
+    async with running_site(settings, *(Host(name) for name in HOSTS)) as site:
+        await site.limit(instances=-1, cores=-1, ram=-1, server_group_members=-1)
+        yield site
+
+
+async def group_of(site: Site, policy: Policy, limit: int | None = None) -> str:
+    group = ServerGroup(ambient.new_uuid(), "g", PERSON.project, PERSON.user, policy, ambient.now(), limit)
+    await create_group(site.top, group)
+    return group.uuid
+
+
+async def hosts_of(site: Site, uuids: Iterable[str]) -> list[str | None]:
+    """Where they run, None for those that found no host."""
+    found = await asyncio.gather(*(site.until(u, lambda f: f.instance.task_state is None, seconds=30) for u in uuids))
+    return [f.instance.host for f in found]
+
+
+async def members(site: Site, group: str) -> dict[str, tuple[str, ...]]:
+    return (await get_group(site.top, group)).members
+
+
+async def test_anti_affinity_holds_under_a_crowd_and_is_given_back(site: Site) -> None:
+    group = await group_of(site, "anti-affinity")
+    uuids = [await site.create(group=group) for _ in range(5)]
+    hosts = await hosts_of(site, uuids)
+    assert Counter(hosts) == {"h1": 1, "h2": 1, "h3": 1, None: 2}
+    assert await members(site, group) == {u: (h,) if h else () for u, h in zip(uuids, hosts, strict=True)}
+    (homeless, *_) = [u for u, h in zip(uuids, hosts, strict=True) if h is None]
+    fault = (await site.at_rest(homeless, "error")).instance.fault
+    assert fault
+    assert fault.details == "0 of 3 hosts: 3 full of the group's other servers"
+    freed = uuids[hosts.index("h2")]
+    await asyncio.gather(site.delete(freed), site.delete(homeless))
+    await site.gone(freed, homeless)
+    assert await members(site, group) == {
+        u: (h,) if h else () for u, h in zip(uuids, hosts, strict=True) if u not in (freed, homeless)
+    }
+    (again,) = await hosts_of(site, [await site.create(group=group)])
+    assert again == "h2"
+
+    ruled = await group_of(site, "anti-affinity", limit=2)
+    assert Counter(await hosts_of(site, await site.create_many(group=ruled, min_count=7, max_count=7))) == {
+        "h1": 2,
+        "h2": 2,
+        "h3": 2,
+        None: 1,
+    }
+
+
+async def test_affinity_holds_and_soft_anti_affinity_spreads(site: Site) -> None:
+    close, far = [await group_of(site, p) for p in ("affinity", "soft-anti-affinity")]
+    spread = await hosts_of(site, await site.create_many(group=far, min_count=6, max_count=6))
+    assert Counter(spread) == dict.fromkeys(HOSTS, 2)
+    uuids = await asyncio.gather(*(site.create(group=close) for _ in range(4)))
+    assert len(set(await hosts_of(site, uuids))) == 1
+    await delete_group(site.top, close)
+    await asyncio.gather(*(site.delete(u) for u in uuids))
+    await site.gone(*uuids)
+
+
+async def test_a_build_that_fails_leaves_its_place_in_the_group(site: Site) -> None:
+    group = await group_of(site, "anti-affinity")
+    site.hosts["h1"].faults["spawn"] = site.hosts["h2"].faults["spawn"] = Fault(1.0, HostFull, "no space left")
+    uuid = await site.create(group=group)
+    assert await hosts_of(site, [uuid]) == ["h3"]
+    assert await members(site, group) == {uuid: ("h3",)}
+
+
+async def test_a_boot_without_a_group_costs_nothing_for_groups(site: Site) -> None:
+    """Neither a key nor a transaction more than it did before there were groups, aggregates and zones."""
+
+    async def boot() -> dict[str, tuple[int, int]]:
+        finished = written().get("boot finish", (0, 0))[0]
+        await site.at_rest(await site.create(), "active")
+        await eventually(lambda: written().get("boot finish", (0, 0))[0] == finished + 1)
+        return written()
+
+    before, after = await boot(), await boot()
+    assert {p: after[p][1] - before[p][1] for p in ("accept server", "claim")} == {"accept server": 7, "claim": 3}
+    grouped = await site.create(group=await group_of(site, "affinity"))
+    await site.at_rest(grouped, "active")
+
+
+async def test_zones_and_hosts_that_serve(site: Site) -> None:
+    zone = await create_aggregate(site.top, "one", "az1")
+    for host in ("h1", "h2"):
+        await add_host(site.top, zone.id, host)
+
+    async def booted(**draft: Any) -> tuple[str | None, str | None]:
+        found = await site.until(await site.create(**draft), lambda f: f.instance.task_state is None)
+        return found.instance.host, found.instance.availability_zone
+
+    assert {await booted(availability_zone="az1") for _ in range(3)} <= {("h1", "az1"), ("h2", "az1")}
+    assert await booted(availability_zone="nova") == ("h3", "nova")
+    assert await booted(forced_host="h2") == ("h2", "az1")
+    await set_host(site.top, "h1", disabled=True)
+    await set_host(site.top, "h3", forced_down=True)
+    assert {await booted() for _ in range(3)} == {("h2", "az1")}
+    await site.stop("h2")
+    refused = await site.create()
+
+    async def gone() -> bool:
+        return await site.top.cells.store("cell1").count(Cell.ALIVE.under()) == 2
+
+    await site.until(refused, lambda f: f.instance.task_state is None, seconds=40)
+    await eventually(gone, 30)
+    last = await site.at_rest(await site.create(), "error", seconds=30)
+    assert last.instance.fault
+    assert set(last.instance.fault.details.removeprefix("0 of 3 hosts: ").split(", ")) == {
+        "1 disabled",
+        "1 forced down",
+        "1 down",
+    }
