@@ -20,6 +20,10 @@ class Wanted:
     def __bool__(self) -> bool:
         return bool(self.any_of or self.forbidden)
 
+    def names(self) -> frozenset[str]:
+        """All that it mentions."""
+        return self.forbidden.union(*self.any_of)
+
 
 ANYTHING = Wanted()
 

@@ -134,7 +134,8 @@ class PlacementApp:
             operation.before(call)
         if operation.body is not None:
             await self._take_body(operation, call, receive)
-        return _reply(await operation.handler(call), version)
+        site = f"{scope['scheme']}://{headers.get('host', '')}"
+        return _reply(await operation.handler(call), version, site)
 
     def _check(self, operation: Operation, identity: Identity | None, query: Query) -> None:
         """Raises Forbidden, Unauthorized."""
@@ -212,14 +213,14 @@ async def _json(receive: Receive) -> Any:
         raise BadRequest(f"Malformed JSON: {error}") from None
 
 
-def _reply(answer: Answer, version: int) -> Reply:
+def _reply(answer: Answer, version: int, site: str) -> Reply:
     headers: list[Header] = []
     body = b""
     if answer.body is not None:
         headers.append(JSON)
         body = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
     if answer.location is not None:
-        headers.append((b"location", answer.location.encode()))
+        headers.append((b"location", (site + answer.location).encode()))
     if answer.modified is not None and (version >= DATED_SINCE or answer.always):
         headers += ((b"last-modified", _http_date(answer.modified.replace(microsecond=0))), NO_CACHE)
     return Reply(answer.status, body, tuple(headers))

@@ -40,7 +40,7 @@ class BadPolicyError(KilonovaError):
 
 
 class Policy:
-    """`new_defaults`: only the new default rules, and only for tokens that are scoped to a project.
+    """Only tokens that are scoped to a project are asked for. `new_defaults`: without the old default rules.
 
     A verdict is remembered by all that it depends on; that it is about an own project is enough to know without a file.
     """
@@ -55,7 +55,7 @@ class Policy:
         conf.set_override("policy_dirs", [], group="oslo_policy")
         self._enforcer.suppress_default_change_warnings = True
         self._enforcer.suppress_deprecation_warnings = True
-        scopes = ["project"] if new_defaults else None
+        scopes = ["project"]
         for name, check in _BASE.items():
             check = check if new_defaults or name == "admin_api" else _LEGACY.format(check)
             self._enforcer.register_default(policy.RuleDefault(name, check))

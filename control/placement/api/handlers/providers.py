@@ -7,13 +7,14 @@ from control.placement.api import links, parsing
 from control.placement.api.call import Answer, Call
 from control.placement.api.provider_view import modified, provider_view
 from control.placement.api.validation import canonical
-from control.placement.forest import Forest, Node
+from control.placement.fitting import providers_matching
+from control.placement.forest import Node
 from control.placement.query import ProviderQuery
 from control.placement.reading import Reading
 from control.placement.vocabulary import unknown_classes, unknown_traits
 from control.placement.writes import providers as writes
 from kv.txn import Txn
-from schemas.errors import BadRequest, NotFound, NotImplementedHere
+from schemas.errors import BadRequest, NotFound
 from schemas.placement import Provider
 
 RETURNED_SINCE = 20
@@ -49,24 +50,12 @@ async def index(call: Call) -> Answer:
     missing = unknown_classes(reading, query.resources)
     if missing:
         raise BadRequest(f"Invalid resource class in resources parameter: No such resource class {missing[0]}.")
-    named = {name for names in query.traits.any_of for name in names} | query.traits.forbidden
-    missing = unknown_traits(reading, named)
+    missing = unknown_traits(reading, query.traits.names())
     if missing:
         raise BadRequest(f'Invalid trait(s) in "required" parameter: No such trait(s): {", ".join(missing)}.')
-    nodes = _matching(forest, query)
+    nodes = providers_matching(forest, query)
     body = {"resource_providers": [provider_view(node, call.mount, call.version) for node in nodes]}
     return Answer(body, modified=max(map(modified, nodes), default=call.now))
-
-
-def _matching(forest: Forest, query: ProviderQuery) -> list[Node]:
-    if query.in_tree or query.resources or query.traits or query.aggregates:
-        raise NotImplementedHere("providers by what they have")
-    nodes = [node for node in forest.nodes.values() if node.stored]
-    return [
-        node
-        for node in nodes
-        if query.uuid in (None, node.uuid) and query.name in (None, node.stored and node.stored.value.name)
-    ]
 
 
 def _uuid(text: str | None) -> str | None:
