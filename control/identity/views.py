@@ -73,6 +73,17 @@ def project_view(project: Project, base: str) -> dict[str, Any]:
     }
 
 
+def domain_project_view(base: str) -> dict[str, Any]:
+    """The domain as the project that Keystone also takes it for."""
+    return {
+        **domain_view(base),
+        "domain_id": None,
+        "parent_id": None,
+        "is_domain": True,
+        "links": {"self": f"{base}/projects/{DOMAIN}"},
+    }
+
+
 def role_view(role: Role, base: str) -> dict[str, Any]:
     return {
         **role.extra,

@@ -20,7 +20,14 @@ from control.images.faults import error_answer
 from control.images.grants import Grants
 from control.images.handlers import data, images, imports, members
 from control.images.policy import DEFAULTS
-from control.images.views import image_schema, images_schema, member_schema, members_schema
+from control.images.views import (
+    image_schema,
+    images_schema,
+    member_schema,
+    members_schema,
+    task_schema,
+    tasks_schema,
+)
 from control.rules import Rules
 from control.top import Top
 from schemas.errors import KilonovaError
@@ -31,6 +38,8 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "images": images_schema,
     "member": member_schema,
     "members": members_schema,
+    "task": task_schema,
+    "tasks": tasks_schema,
 }
 
 OPERATIONS: Final = (
@@ -49,6 +58,8 @@ OPERATIONS: Final = (
     Operation("GET", "/v2/tasks", imports.list_tasks),
     Operation("GET", "/v2/tasks/{task}", imports.get_task),
     Operation("GET", "/v2/metadefs/namespaces", imports.list_metadef_namespaces),
+    Operation("GET", "/v2/metadefs/resource_types", imports.list_metadef_resource_types),
+    Operation("DELETE", "/v2/stores/{store}/{image}", imports.delete_from_store),
     Operation("POST", "/v2/images/{image}/actions/{action}", images.act_on_image),
     Operation("PUT", "/v2/images/{image}/tags/{tag}", images.add_tag),
     Operation("DELETE", "/v2/images/{image}/tags/{tag}", images.delete_tag),

@@ -2,6 +2,7 @@
 
 from html import escape
 from http import HTTPStatus
+from typing import Final
 
 import orjson
 import structlog
@@ -14,11 +15,16 @@ from schemas.errors import KilonovaError
 
 log = structlog.get_logger()
 
+ROUTING_TEXTS: Final = {
+    404: "The resource could not be found.",
+    405: "The method specified is not allowed for this resource.",
+}
+
 
 def error_answer(request: Request, error: Exception, api_url: str) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException):
-        code, message = error.status_code, error.detail
+        code, message = error.status_code, ROUTING_TEXTS.get(error.status_code, error.detail)
     elif isinstance(error, KilonovaError) and error.code != 500:
         code, message = error.code, error.message
     else:

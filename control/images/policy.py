@@ -13,7 +13,6 @@ _OPEN: Final = (
     "project_id:%(project_id)s or project_id:%(member_id)s or 'community':%(visibility)s or "
     "'public':%(visibility)s or 'shared':%(visibility)s"
 )
-_ADMIN: Final = "rule:context_is_admin"
 
 DEFAULTS: Final[dict[str, str]] = {
     "default": "",
@@ -40,7 +39,7 @@ DEFAULTS: Final[dict[str, str]] = {
     "copy_image": "role:admin",
     "tasks_api_access": "role:admin",
     "get_metadef_namespaces": _READER,
-    "add_metadef_namespace": _ADMIN,
+    "list_metadef_resource_types": _READER,
 }
 """What Glance decides on a member's own record, its rules are given as the image's `member_id`."""
 

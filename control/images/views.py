@@ -98,6 +98,18 @@ def member_schema() -> dict[str, Any]:
     }
 
 
+def task_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    names = ("id", "type", "status", "owner", "message", "expires_at", "created_at", "updated_at", "self", "schema")
+    return {"name": "task", "properties": {**dict.fromkeys(names, text), "input": {"type": ["null", "object"]},
+                                           "result": {"type": ["null", "object"]}}}  # fmt: skip
+
+
+def tasks_schema() -> dict[str, Any]:
+    properties = {"tasks": {"type": "array", "items": task_schema()}, "schema": {"type": "string"}}
+    return {"name": "tasks", "properties": properties, "links": [{"rel": "describedby", "href": "{schema}"}]}
+
+
 def members_schema() -> dict[str, Any]:
     return {
         "name": "members",

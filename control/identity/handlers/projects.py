@@ -15,7 +15,7 @@ from control.identity.handlers.users import extra, require_domain, require_id
 from control.identity.http import json_answer
 from control.identity.lists import is_true
 from control.identity.schemas import validate
-from control.identity.views import domain_view, project_view
+from control.identity.views import domain_project_view, domain_view, project_view
 from schemas.errors import BadRequest, Forbidden, NotFound
 from schemas.identity import DOMAIN, Project
 
@@ -28,8 +28,8 @@ DEEPEST: Final = 5
 
 
 async def list_projects(call: Call) -> Response:
-    if is_true(call.query, "is_domain"):  # the domain itself, as the project that Keystone takes it for
-        return call.listed("projects", [])
+    if is_true(call.query, "is_domain"):
+        return call.listed("projects", [domain_project_view(call.desk.base)], FIELDS)
     projects = (s.value for s in call.desk.directory.projects.items.values())
     fit = sorted((p for p in projects if _tagged(p, call.query)), key=lambda p: p.name)
     return call.listed("projects", [project_view(project, call.desk.base) for project in fit], FIELDS)
@@ -37,6 +37,8 @@ async def list_projects(call: Call) -> Response:
 
 async def get_project(call: Call) -> Response:
     """With its ancestors and descendants, where that is asked for."""
+    if call.part("project") == DOMAIN:
+        return json_answer({"project": domain_project_view(call.desk.base)})
     project = (await read(call.desk.store, PROJECTS, call.part("project"))).value
     directory, query, view = call.desk.directory, call.query, project_view(project, call.desk.base)
     if is_true(query, "parents_as_list"):

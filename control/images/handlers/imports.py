@@ -9,7 +9,7 @@ from control.images.call import Call
 from control.images.handlers.data import receive, require_octets
 from control.images.upload import import_image, stage_image
 from control.images.views import STORE
-from schemas.errors import BadRequest, Conflict, NotFound
+from schemas.errors import BadRequest, Conflict, Forbidden, NotFound
 
 METHODS: Final = ("glance-direct",)
 
@@ -75,6 +75,18 @@ async def list_metadef_namespaces(call: Call) -> Response:
     call.check("get_metadef_namespaces")
     first, schema = "/v2/metadefs/namespaces", "/v2/schemas/metadefs/namespaces"
     return json_answer({"namespaces": [], "first": first, "schema": schema})
+
+
+async def list_metadef_resource_types(call: Call) -> Response:
+    call.check("list_metadef_resource_types")
+    return json_answer({"resource_types": []})
+
+
+async def delete_from_store(call: Call) -> Response:
+    await call.image("delete_image_location")
+    if call.part("store") != STORE:
+        raise NotFound(f"Image {call.part('image')} is not stored in store {call.part('store')}.")
+    raise Forbidden("Cannot delete image data from the only store containing it. Consider deleting the image instead.")
 
 
 def _require_method(body: Any) -> None:
