@@ -70,6 +70,10 @@ bench-boot *options: (install "")
 bench-list *options: (install "")
     @{{ bin }}/python -m tests.bench.lists "$@"
 
+# Measure a scheduler's decision in one process: CPU by kind of request for 100 to 50,000 hosts.
+bench-scheduler *options: (install "")
+    @{{ bin }}/python -m tests.bench.scheduler "$@"
+
 # Pin the newest versions that pyproject.toml allows, with hashes, into requirements/.
 lock: (install "")
     @control/site/scripts/lock
