@@ -144,10 +144,20 @@ def _mount_site() -> None:
     app.add_typer(site_app, name="site", help="Run a whole small site on this machine.")
 
 
+def _mount_etcd() -> None:
+    from control.manage.etcd import app as etcd_app
+
+    app.add_typer(etcd_app, name="etcd", help="Look after the etcd of the global store or of a cell.")
+
+
+_FOLDERS = {"site": _mount_site, "etcd": _mount_etcd}
+
+
 def main() -> None:
     """Entry point of the `kilonova` command: errors of ours are one line on stderr and exit code 1."""
-    if sys.argv[1:2] == ["site"] or set(sys.argv[1:]) <= {"--help"}:
-        _mount_site()
+    for name, mount in _FOLDERS.items():
+        if sys.argv[1:2] == [name] or set(sys.argv[1:]) <= {"--help"}:
+            mount()
     try:
         app()
     except KilonovaError as error:

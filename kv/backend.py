@@ -40,9 +40,12 @@ class Backend(Protocol):
 def explain(target: str, error: grpc.aio.AioRpcError, *, writes: bool) -> KilonovaError:
     """What a failed call means to the one who made it."""
     code, detail = error.code(), error.details() or ""
+    if "TSI_" in detail:  # gRPC's way to say that one side does not accept the other's certificate
+        detail += "; see ca, cert and key of the store's tls section"
     if "database space exceeded" in detail:
         return StoreFull(
-            f"etcd at {target} is full: run 'etcdctl compact', 'etcdctl defrag', then 'etcdctl alarm disarm'"
+            f"etcd at {target} is full and takes no writes: run 'kilonova etcd defrag --compact', then 'kilonova etcd "
+            "alarms --clear' (with --cell for a cell's own etcd); give it more with --quota-backend-bytes"
         )
     if code in NO_ANSWER or "etcdserver: request timed out" in detail or "leader changed" in detail:
         if writes:

@@ -84,7 +84,7 @@ class Follower(ABC):
                 continue
             except _LOST as error:
                 if pause == shortest:  # told once, not at each attempt
-                    log.warning("not followed", span=self._store.prefix + self._span.start, reason=str(error)[:300])
+                    log.warning("not followed", span=self._store.prefix + self._span.start, reason=str(error)[:500])
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
 

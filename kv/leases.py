@@ -32,6 +32,7 @@ class KeepAlive:
                     await stream.write(rpc.LeaseKeepAliveRequest(ID=lease))
                 return await future
         except (TimeoutError, grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+            future.cancel()  # nobody awaits it any more
             await self.close()
             raise StoreUnavailable(f"etcd at {self._etcd.target} did not renew a lease: {error!r}") from error
         except asyncio.CancelledError as error:

@@ -135,7 +135,7 @@ class Watches:
                 if session is not None and session.heard:
                     pause, told = shortest, False
                 if not told:
-                    log.warning("watches lost", etcd=etcd.target, reason=str(error)[:200] or repr(error))
+                    log.warning("watches lost", etcd=etcd.target, reason=_reason(error))
                     told = True
                 WATCH_BREAKS.inc()
             finally:
@@ -275,6 +275,10 @@ class _Session:
             watch.fail(Compacted())
         else:
             watch.fail(StoreUnavailable(f"etcd cancelled a watch: {answer.cancel_reason}"))
+
+
+def _reason(error: Exception) -> str:
+    return (error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)) or repr(error)
 
 
 def _complete(answer: Any) -> int:

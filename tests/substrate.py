@@ -62,12 +62,18 @@ class Program:
 
     def start(self) -> None:
         """Returns when it serves."""
-        process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._process = process
+        self.launch()
+        self.await_service()
+
+    def launch(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def await_service(self) -> None:
+        assert self._process
         deadline = time.monotonic() + READY_SECONDS
         while not self.serves():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self._command[0]} did not start; its exit code is {process.poll()}")
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self._command[0]} did not start; its exit code is {self._process.poll()}")
             time.sleep(0.02)
 
     def serves(self) -> bool:

