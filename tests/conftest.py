@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from substrate import EtcdServer, NatsServer, map_site, running, running_etcd, running_nats
 
 from control.top import Top, open_top
@@ -16,7 +16,8 @@ from kv.client import Etcd
 from kv.store import Store
 from schemas.settings import BusSettings, StoreSettings
 
-settings.register_profile("kilonova", deadline=None)  # a busy machine is no falsification
+# A busy machine is no falsification.
+settings.register_profile("kilonova", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kilonova")
 
 

@@ -1,6 +1,6 @@
 """Candidates of any request: each tree's ways to serve each group, combined. Lazy, pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 import numpy as np
@@ -25,7 +25,7 @@ def search(forest: Forest, query: CandidateQuery, options: Generation) -> Candid
     for found in groups:
         anchors &= found.anchors
     combine = Combination(forest, query, groups)
-    by_tree = [combine.at(forest.at(row)) for row in np.flatnonzero(anchors).tolist()]
+    by_tree = (combine.at(forest.at(row)) for row in np.flatnonzero(anchors).tolist())
     generated = _distinct(chain.from_iterable(by_tree) if options.strategy == "depth-first" else _in_turn(by_tree))
     if options.most >= 0:
         generated = islice(generated, options.most)
@@ -128,7 +128,7 @@ def _distinct(requests: Iterator[Request]) -> Iterator[Request]:
             yield request
 
 
-def _in_turn(iterators: list[Iterator[Request]]) -> Iterator[Request]:
+def _in_turn(iterators: Iterable[Iterator[Request]]) -> Iterator[Request]:
     """One of each, then the next of each."""
     while iterators:
         left = []
