@@ -1,41 +1,41 @@
-"""The overwhelmingly common request: one group that each provider serves alone. Vectorised."""
+"""The overwhelmingly common request: of one group, served by one provider alone. Found vectorised. Pure."""
 
 import numpy as np
 
-from control.placement.candidates.found import NOTHING, Alone, Candidates, Generation, told_of
+from control.placement.bits import Mask
+from control.placement.candidates.options import Shares
 from control.placement.fitting import matching, rows_with
-from control.placement.forest import SHARING, Forest
+from control.placement.forest import Forest
 from control.placement.query import CandidateQuery
 
 
-def is_for_one(forest: Forest, query: CandidateQuery) -> bool:
-    """Whether every candidate is one provider, found by itself, anchored at its own root."""
-    if len(query.groups) != 1:
-        return False
-    shared = forest.with_trait[SHARING]
+def lone_trees(forest: Forest, query: CandidateQuery, shares: Shares) -> Mask | None:
+    """Rows of the roots of the trees whose candidates are just those providers that each answer the query alone; all
+    others have to be searched. None: all trees are such."""
+    everything: Mask = np.ones(forest.columns.size, dtype=np.bool_)
+    if len(query.groups) > 1:
+        return ~everything
     if query.groups[0].suffix:
-        return not (shared and query.root)  # one that shares may be anchored elsewhere, where the root is as wanted
-    return not (shared or forest.children)
+        # One that shares may serve for a tree whose root is as wanted, while its own is not.
+        return None if not (shares.rows and query.root) else ~everything
+    if not (shares.rows or forest.children):
+        return None
+    everything[forest.root[forest.mask(forest.children)]] = False
+    for row in shares.rows:
+        everything &= ~shares.anchors(row)
+    return everything
 
 
-def alone(forest: Forest, query: CandidateQuery, options: Generation) -> Candidates:
-    """As `search` would find, where `is_for_one`."""
+def alone(forest: Forest, query: CandidateQuery, lone: Mask | None) -> list[int]:
+    """The rows, ascending, of the providers in lone trees that answer a query of one group."""
     (group,) = query.groups
     found = matching(forest, group.resources, group.traits, group.aggregates)
     if group.in_tree is not None:
         member = forest.get(group.in_tree)
-        if member is None:
-            return NOTHING
-        found &= forest.root == member.root.row
+        found &= forest.root == (member.root.row if member else -1)
     if query.root:
-        roots = forest.mask(rows_with(forest.with_trait, query.root, forest.existing & ~forest.children))
-        found &= roots[forest.root]
-    rows = np.flatnonzero(found)
-    if options.most >= 0:
-        rows = rows[: options.most]
-    if options.random is not None:
-        rows = rows[options.random.sample(range(len(rows)), min(len(rows), query.limit or len(rows)))]
-    elif query.limit is not None:
-        rows = rows[: query.limit]
-    chosen = rows.tolist()
-    return Candidates(Alone(group.suffix, group.resources, chosen), told_of(forest, chosen, query.nested))
+        found &= forest.mask(rows_with(forest.with_trait, query.root, forest.existing))[forest.root]
+    if lone is not None:
+        found &= lone[forest.root]
+    rows: list[int] = np.flatnonzero(found).tolist()
+    return rows

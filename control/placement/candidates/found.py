@@ -1,16 +1,16 @@
 """What was found: allocation requests, and the providers that are to be told of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
 from attrs import field, frozen
 
-from control.placement.forest import Forest
 from control.placement.resources import Amounts
 
 Piece = tuple[int, str, int]
 """row of the provider, resource class, amount"""
+Strategy = Literal["depth-first", "breadth-first"]
 
 
 @frozen
@@ -29,13 +29,9 @@ class Alone:
 
     suffix: str
     resources: Amounts
-    rows: list[int]
+    rows: Sequence[int]
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def requests(self) -> Sequence[Request]:
+    def requests(self) -> list[Request]:
         amounts = self.resources.items()
         return [
             Request(frozenset((row, name, amount) for name, amount in amounts), ((self.suffix, frozenset({row})),))
@@ -44,37 +40,17 @@ class Alone:
 
 
 @frozen
-class Found:
-    """What only a search finds."""
-
-    requests: Sequence[Request]
-
-    def __len__(self) -> int:
-        return len(self.requests)
-
-
-@frozen
 class Candidates:
-    """All that is answered."""
+    """All that is answered: what providers serve alone, what had to be searched, and the rows of the providers to
+    summarise."""
 
-    found: Alone | Found
+    alone: Alone
+    searched: Sequence[Request]
     told: Sequence[int]
-    """rows of the providers to summarise"""
 
     @property
-    def requests(self) -> Sequence[Request]:
-        return self.found.requests
-
-
-def told_of(forest: Forest, used: Iterable[int], nested: bool) -> list[int]:
-    """The rows to summarise when these are used: `nested`, those of the whole trees."""
-    if not (nested and forest.children):
-        return list(used)
-    roots = dict.fromkeys(int(forest.root[row]) for row in used)
-    return [node.row for root in roots for node in forest.at(root).tree() if node.stored]
-
-
-NOTHING = Candidates(Found(()), ())
+    def requests(self) -> list[Request]:
+        return [*self.alone.requests(), *self.searched]
 
 
 @frozen
@@ -84,7 +60,7 @@ class Generation:
 
     most: int = -1
     """-1: any number"""
-    strategy: Literal["depth-first", "breadth-first"] = "depth-first"
+    strategy: Strategy = "depth-first"
     """all of one tree before the next, or one of each tree in turn"""
     random: Random | None = field(default=None, eq=False)
     """None: in a fixed order"""

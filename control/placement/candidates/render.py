@@ -4,14 +4,14 @@ The current shape is written from pieces: each provider keeps its summary as lon
 of traits are written once. The earlier shapes go through dictionaries.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 from attrs import frozen
 
-from control.placement.candidates.found import Alone, Candidates, Found, Request
+from control.placement.candidates.found import Alone, Candidates, Request
 from control.placement.forest import Forest, Node
 from control.placement.query import CandidateQuery
 
@@ -45,8 +45,7 @@ def body_of(forest: Forest, query: CandidateQuery, candidates: Candidates, shape
     """The whole answer."""
     if shape != CURRENT:
         return orjson.dumps(_plain(forest, query, candidates, shape))
-    found = candidates.found
-    requests = _alone(forest, found) if isinstance(found, Alone) else _searched(forest, found)
+    requests = b",".join([*_alone(forest, candidates.alone), *_searched(forest, candidates.searched)])
     parts = [b'{"allocation_requests":[', requests, b'],"provider_summaries":{']
     json_of = forest.traits.json
     for row in candidates.told:
@@ -58,19 +57,17 @@ def body_of(forest: Forest, query: CandidateQuery, candidates: Candidates, shape
     return b"".join(parts)
 
 
-def _alone(forest: Forest, found: Alone) -> bytes:
+def _alone(forest: Forest, found: Alone) -> list[bytes]:
     each = b'{"allocations":{"%%b":{"resources":%b}},"mappings":{"%b":["%%b"]}}' % (
         orjson.dumps(found.resources),
         found.suffix.encode(),
     )
     uuids = [forest.at(row).uuid.encode() for row in found.rows]
-    return b",".join([each % (uuid, uuid) for uuid in uuids])
+    return [each % (uuid, uuid) for uuid in uuids]
 
 
-def _searched(forest: Forest, found: Found) -> bytes:
-    return b",".join(
-        orjson.dumps({"allocations": _allocations(forest, r), "mappings": _mappings(forest, r)}) for r in found.requests
-    )
+def _searched(forest: Forest, requests: Iterable[Request]) -> list[bytes]:
+    return [orjson.dumps({"allocations": _allocations(forest, r), "mappings": _mappings(forest, r)}) for r in requests]
 
 
 def _summary(node: Node) -> bytes:

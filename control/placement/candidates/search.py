@@ -1,43 +1,36 @@
 """Candidates of any request: each tree's ways to serve each group, combined. Lazy, pure."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 
-from control.placement.candidates.found import NOTHING, Candidates, Found, Generation, Request, told_of
+from control.placement.bits import Mask
+from control.placement.candidates.found import Request, Strategy
 from control.placement.candidates.options import Option, Options, Shares, options_of
 from control.placement.fitting import rows_with
 from control.placement.forest import Forest, Node
 from control.placement.query import CandidateQuery
 
 
-def search(forest: Forest, query: CandidateQuery, options: Generation) -> Candidates:
-    """Every candidate uses providers of one tree and those that share with it; equal ones are told once."""
-    shares = Shares(forest)
+def search(forest: Forest, query: CandidateQuery, shares: Shares, where: Mask, strategy: Strategy) -> Iterator[Request]:
+    """The candidates of the trees whose roots' rows are in `where`. Each uses providers of one tree and those that
+    share with it; equal ones are told once."""
+    anchors = where & forest.mask(rows_with(forest.with_trait, query.root, forest.existing & ~forest.children))
     groups = []
     for group in query.groups:
         found = options_of(forest, group, shares)
         if found is None:
-            return NOTHING
+            return
         groups.append(found)
-    anchors = forest.mask(rows_with(forest.with_trait, query.root, forest.existing & ~forest.children))
-    for found in groups:
         anchors &= found.anchors
-    combine = Combination(forest, query, groups)
-    by_tree = (combine.at(forest.at(row)) for row in np.flatnonzero(anchors).tolist())
-    generated = _distinct(chain.from_iterable(by_tree) if options.strategy == "depth-first" else _in_turn(by_tree))
-    if options.most >= 0:
-        generated = islice(generated, options.most)
-    if not query.nested and forest.children:
-        generated = (request for request in generated if _is_flat(forest, request))
-    if options.random is not None:
-        requests = list(generated)
-        requests = options.random.sample(requests, min(len(requests), query.limit or len(requests)))
-    else:
-        requests = list(islice(generated, query.limit))
-    used = dict.fromkeys(row for request in requests for row, _, _ in request.pieces)
-    return Candidates(Found(requests), told_of(forest, used, query.nested))
+    combination = Combination(forest, query, groups)
+    by_tree = (combination.at(forest.at(row)) for row in np.flatnonzero(anchors).tolist())
+    seen: set[Request] = set()
+    for request in chain.from_iterable(by_tree) if strategy == "depth-first" else _in_turn(by_tree):
+        if request not in seen:  # one that shares alone serves each of its trees in the same way
+            seen.add(request)
+            yield request
 
 
 class Combination:
@@ -111,21 +104,6 @@ def _line(node: Node | None) -> Iterator[Node]:
     while node is not None:
         yield node
         node = node.parent
-
-
-def _is_flat(forest: Forest, request: Request) -> bool:
-    """No two of its providers are of one tree."""
-    rows = {row for row, _, _ in request.pieces}
-    return len({int(forest.root[row]) for row in rows}) == len(rows)
-
-
-def _distinct(requests: Iterator[Request]) -> Iterator[Request]:
-    """One that shares alone serves each of its trees in the same way."""
-    seen: set[Request] = set()
-    for request in requests:
-        if request not in seen:
-            seen.add(request)
-            yield request
 
 
 def _in_turn(iterators: Iterable[Iterator[Request]]) -> Iterator[Request]:

@@ -4,6 +4,7 @@ from itertools import product
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from attrs import evolve
 from brute_candidates import Brute, Mappings, Pieces
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit_placement import Rp, forest_of
 
-from control.placement.candidates.alone import alone, is_for_one
+from control.placement.candidates.alone import alone, lone_trees
 from control.placement.candidates.answer import candidates_for
-from control.placement.candidates.found import Candidates, Generation, Request
+from control.placement.candidates.found import Alone, Candidates, Generation, Request
+from control.placement.candidates.options import Shares
 from control.placement.candidates.search import search
 from control.placement.fitting import fitting, providers_matching
 from control.placement.forest import SHARING, Forest
@@ -152,16 +154,15 @@ def test_limits_take_some_of_the_same(
 
 
 @settings(max_examples=200)
-@given(forests(), group_of(""), st.sampled_from(["", "_A"]), wanted_of(TRAITS), st.booleans())
-def test_the_vectorised_way_finds_what_the_search_finds(
-    rps: list[Rp], group: Group, suffix: str, root: Wanted, nested: bool
-) -> None:
+@given(forests(), group_of(""), st.sampled_from(["", "_A"]), wanted_of(TRAITS))
+def test_the_vectorised_way_finds_what_the_search_finds(rps: list[Rp], group: Group, suffix: str, root: Wanted) -> None:
     forest = forest_of(rps)
-    query = CandidateQuery((evolve(group, suffix=suffix),), root=root, nested=nested)
-    if is_for_one(forest, query):
-        quick, slow = alone(forest, query, Generation()), search(forest, query, Generation())
-        assert set(quick.requests) == set(slow.requests)
-        assert set(quick.told) == set(slow.told)
+    query = CandidateQuery((evolve(group, suffix=suffix),), root=root)
+    everywhere = np.ones(forest.columns.size, dtype=np.bool_)
+    lone = lone_trees(forest, query, Shares(forest))
+    quick = Alone(suffix, group.resources, alone(forest, query, lone)).requests()
+    slow = search(forest, query, Shares(forest), everywhere if lone is None else lone, "depth-first")
+    assert sorted(map(repr, quick)) == sorted(map(repr, slow))
 
 
 @given(forests(), st.data())
