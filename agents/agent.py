@@ -46,7 +46,9 @@ class Agent:
         self._driver = driver
         self._service = service
         self._voice = Voice(bus, settings.cell, host, self._session)
-        self._jobs = Jobs(driver, self._session, self._voice.report, lambda state: self._changes.known(state))
+        self._jobs = Jobs(
+            driver, self._session, self._voice.report, lambda state: self._changes.known(state), self._voice.progress
+        )
         self._changes = Changes(self._voice.changed, self._jobs.is_busy)
         self._hello = Hello("beat", host_id, RELEASE, resume_guests=settings.resume_guests_state_on_host_boot)
         self._inventory = Inventory(settings.site, self._hello, driver, self._jobs, self._changes, self._voice)

@@ -3,27 +3,33 @@ answered."""
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Literal
 
 import structlog
 from attrs import define, evolve
 
 from agents.decide import Adopt, Begin, Memory, Refuse, decide
 from agents.drivers.base import Driver
+from agents.progress import listen_to_progress
 from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.errors import HostError, KilonovaError, to_wire
 from schemas.guest import GuestState
-from schemas.messages import Command, CommandReply, JobAtWork, Report
+from schemas.messages import Command, CommandReply, JobAtWork, Progress, Report
 
 log = structlog.get_logger()
 
 Send = Callable[[str, Report], Awaitable[bool | None]]
 """(server, report) -> whether the owner applied it, None when it did not answer; it raises nothing."""
 
+Tell = Callable[[Progress], Coroutine[Any, Any, None]]
+"""A word of progress to the owner; it may be lost."""
+
 REMEMBERED_SECONDS: Final = 3600.0
 """how long a server's last command is remembered after it ended: longer than any command may be under way"""
+PROGRESS_SECONDS: Final = 5.0
+"""between two words of progress"""
 REPEAT_SECONDS: Final = (0.1, 2.0)
 """between the first and the later repetitions of a report"""
 
@@ -38,17 +44,23 @@ class _Worker:
     report: Report | None = None
     """of the last job, once it ended; its generation may be raised by an adopting command"""
     sending: asyncio.Task[None] | None = None
+    telling: asyncio.Task[None] | None = None
+    told: float = 0.0
+    """loop time of the last word of progress"""
     ended: float = 0.0
     """loop time at which its report was answered; 0: not yet"""
 
 
 class Jobs:
-    def __init__(self, driver: Driver, session: str, send: Send, on_result: Callable[[GuestState], None]) -> None:
+    def __init__(
+        self, driver: Driver, session: str, send: Send, on_result: Callable[[GuestState], None], tell: Tell
+    ) -> None:
         self.phase: Literal["registering", "serving"] = "registering"
         self._driver = driver
         self._session = session
         self._send = send
         self._on_result = on_result
+        self._tell = tell
         self._workers: dict[str, _Worker] = {}
 
     def at_work(self) -> tuple[JobAtWork, ...]:
@@ -97,7 +109,7 @@ class Jobs:
 
     async def close(self) -> None:
         """Leaves jobs where they are: guests and half-done work are found again by the next session."""
-        tasks = [t for w in self._workers.values() for t in (w.task, w.sending) if t]
+        tasks = [t for w in self._workers.values() for t in (w.task, w.sending, w.telling) if t]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -117,6 +129,7 @@ class Jobs:
         structlog.contextvars.bind_contextvars(instance=server, operation=worker.command.mark.operation)
         state: GuestState | None = None
         error: dict[str, str] | None = None
+        listen_to_progress(lambda note: self._progress(worker, note))
         try:
             state = await self._drive(worker.command)
         except KilonovaError as failure:
@@ -155,6 +168,13 @@ class Jobs:
                 return await self._driver.suspend(server, mark)
             case "resume":
                 return await self._driver.resume(server, mark)
+
+    def _progress(self, worker: _Worker, note: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - worker.told >= PROGRESS_SECONDS and (worker.telling is None or worker.telling.done()):
+            worker.told, command = now, worker.command
+            told = Progress(command.mark, command.step, command.attempt, note)
+            worker.telling = asyncio.create_task(self._tell(told), name=f"progress {command.mark.server}")
 
     def _report(self, server: str, worker: _Worker) -> None:
         """Says it now, even while an answer is waited for: who asks again may have taken over from a dead one."""

@@ -7,7 +7,7 @@ import structlog
 from bus.client import Bus
 from schemas.errors import KilonovaError
 from schemas.guest import GuestState
-from schemas.messages import Changed, FromAgent, Hello, Report, ToAgent
+from schemas.messages import Changed, FromAgent, Hello, Progress, Report, ToAgent
 from schemas.shards import shard_of
 from schemas.subjects import report
 
@@ -34,6 +34,12 @@ class Voice:
         except KilonovaError as error:
             log.info("report to be repeated", instance=server, reason=error.message)
             return None
+
+    async def progress(self, told: Progress) -> None:
+        """To the owner of the server's shard, who may not hear it."""
+        server = told.mark.server
+        message = FromAgent(self._host, self._session, progress=told)
+        await self._bus.hint(report(self._cell, shard_of(server), self._host), message)
 
     async def changed(self, state: GuestState) -> bool:
         """To the owner of the server's shard: whether he took note."""

@@ -101,6 +101,16 @@ class Report:
 
 
 @frozen
+class Progress:
+    """A job has come further: its deadline starts anew. A hint, said now and then, never repeated."""
+
+    mark: GuestMark
+    step: str
+    attempt: int
+    note: str
+
+
+@frozen
 class Changed:
     """A guest's power state or addresses are other than last told."""
 
@@ -135,13 +145,14 @@ class Hello:
 @record(1)
 @frozen
 class FromAgent:
-    """What an agent says to the owner of a shard: exactly one of the three."""
+    """What an agent says to the owner of a shard: exactly one of the four."""
 
     host: str
     session: str
     report: Report | None = None
     changed: Changed | None = None
     hello: Hello | None = None
+    progress: Progress | None = None
 
 
 @frozen

@@ -56,11 +56,15 @@ class Host:
     hypervisor: SimulatedHypervisor = field(factory=SimulatedHypervisor)
     delays: dict[Verb, float] = field(factory=dict)
     faults: dict[Verb, Fault] = field(factory=lambda: {"facts": Fault(0.0)})
+    progress: float | None = None
+    """seconds between two words of progress of what takes long"""
     capacity: SimulatedCapacity = field(factory=SimulatedCapacity)
     id: str = field(factory=lambda: str(uuid4()))
 
     def driver(self) -> SimulatedDriver:
-        return SimulatedDriver(self.name, self.hypervisor, self.capacity, Delays(self.delays), self.faults)
+        return SimulatedDriver(
+            self.name, self.hypervisor, self.capacity, Delays(self.delays, progress=lambda: self.progress), self.faults
+        )
 
 
 @define(eq=False)

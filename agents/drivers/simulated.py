@@ -14,6 +14,7 @@ from typing import Final, Literal
 from attrs import define, evolve, field, frozen
 
 from agents.drivers.base import Driver, OnChange
+from agents.progress import tell_progress
 from schemas.codec import dumps, loads
 from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
 from schemas.guest import (
@@ -65,6 +66,8 @@ class Delays:
     verbs: Mapping[Verb, float | tuple[float, float]] = field(factory=dict)
     address: float | None = None
     """from a guest's start until its addresses are reported; None: they come with the start's own result"""
+    progress: Callable[[], float | None] = lambda: None
+    """seconds between two words of progress of what takes long; None: none"""
 
 
 @frozen
@@ -328,6 +331,11 @@ class SimulatedDriver(Driver):
         delay = self._delays.verbs.get(verb, 0.0)
         if isinstance(delay, tuple):
             delay = self._random.uniform(*delay)
+        every = self._delays.progress()
+        while every is not None and delay > every:
+            await asyncio.sleep(every)
+            delay -= every
+            tell_progress(f"{delay:.1f} s of {verb} left")
         await asyncio.sleep(delay)
         if self.hypervisor.down:
             raise HypervisorDown(f"the simulated hypervisor of {self._hostname} is down")

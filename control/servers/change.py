@@ -77,7 +77,7 @@ async def change_server(
         return at
 
     at = await retried(once)
-    await _wake_cell(top, at)
+    await wake_cell(top, at)
 
 
 async def delete_server(top: Top, identity: Identity, uuid: str, *, any_project: bool = False) -> None:
@@ -101,7 +101,7 @@ async def delete_server(top: Top, identity: Identity, uuid: str, *, any_project:
     if at.instance is None:
         await top.bus.hint(top_wake(shard_of(uuid)), Wake(uuid))
     elif at.cell != CELL0:
-        await _wake_cell(top, at)
+        await wake_cell(top, at)
 
 
 async def delete_in_cell(top: Top, at: Located, user: str) -> None:
@@ -247,7 +247,7 @@ async def _commit(store: Store, txn: Txn, at: Located, operation: Operation) -> 
     await commit_settled(store, txn, at.instance, applied)
 
 
-async def _wake_cell(top: Top, at: Located) -> None:
+async def wake_cell(top: Top, at: Located) -> None:
     bus = top.cells.access(at.cell).bus
     if bus is not None:
         mapping = at.mapping

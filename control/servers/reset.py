@@ -2,7 +2,7 @@
 
 from attrs import evolve
 
-from control.servers.change import locate
+from control.servers.change import Located, locate, wake_cell
 from control.servers.commits import commit_settled, retried
 from control.servers.history import RESET_STATE, plain_action, running_action
 from control.top import Top
@@ -12,6 +12,7 @@ from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.errors import Conflict
 from schemas.identity import Identity
+from schemas.server import Fault
 
 
 async def reset_state(top: Top, identity: Identity, uuid: str, vm_state: str, *, any_project: bool = False) -> None:
@@ -21,14 +22,21 @@ async def reset_state(top: Top, identity: Identity, uuid: str, vm_state: str, *,
     no host yet, NotFound.
     """
 
-    async def once() -> None:
+    async def once() -> Located:
         at = await locate(top, identity, uuid, any_project=any_project)
         if at.instance is None or (at.operation and at.operation.value.step == "returning"):
             raise Conflict(f"Instance {uuid} is not ready")
         now = ambient.now()
         before = at.instance.value
+        fault = before.fault or Fault(500, "The state was reset to error.", now)
         after = evolve(
-            before, vm_state=vm_state, task_state=None, generation=before.generation + 1, updated=now, progress=0
+            before,
+            vm_state=vm_state,
+            task_state=None,
+            generation=before.generation + 1,
+            updated=now,
+            progress=0,
+            fault=fault if vm_state == "error" else before.fault,
         )
         txn = Txn("reset state").replace(at.instance, after)
         if at.operation is not None:
@@ -43,5 +51,8 @@ async def reset_state(top: Top, identity: Identity, uuid: str, vm_state: str, *,
             return await store.get(Cell.ACTIONS(uuid, done.request_id)) is not None
 
         await commit_settled(store, txn, at.instance, applied)
+        return at
 
-    await retried(once)
+    at = await retried(once)
+    if at.operation is not None:
+        await wake_cell(top, at)  # so that who carries it out lets go of it

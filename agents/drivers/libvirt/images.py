@@ -17,20 +17,24 @@ from typing import Final
 from uuid import uuid4
 
 import httpx
-from attrs import define
+from attrs import define, field
 
 from agents.drivers.libvirt.waiting import in_thread
+from agents.progress import tell_progress
 from schemas.errors import HostFull, ImageUnusable
 from schemas.guest import ImageGrant
 
 _CHUNK: Final = 1 << 20
+_TELL_SECONDS: Final = 5.0
 _STALL: Final = httpx.Timeout(30.0, connect=10.0)
 
 
 @define
 class _Fetch:
-    task: asyncio.Task[Path]
+    task: asyncio.Task[Path] = field(init=False)
     waiters: int = 0
+    size: int = 0
+    """bytes that are here"""
 
 
 class ImageCache:
@@ -62,7 +66,8 @@ class ImageCache:
             fetch = self._fetches.get(image.digest)
             ours = fetch is None or fetch.task.done()
             if fetch is None or fetch.task.done():
-                fetch = _Fetch(asyncio.create_task(self._fetch(image, path), name=f"image-{image.id}"))
+                fetch = _Fetch()
+                fetch.task = asyncio.create_task(self._fetch(image, path, fetch), name=f"image-{image.id}")
                 self._fetches[image.digest] = fetch
             try:
                 return await self._share(image.digest, fetch)
@@ -76,7 +81,12 @@ class ImageCache:
         """Wait for a download; the last of those who wait takes it along when cancelled."""
         fetch.waiters += 1
         try:
-            return await asyncio.shield(fetch.task)
+            here = 0
+            while not (await asyncio.wait([fetch.task], timeout=_TELL_SECONDS))[0]:
+                if fetch.size > here:
+                    here = fetch.size
+                    tell_progress(f"{here >> 20} MiB of the image fetched")
+            return fetch.task.result()
         finally:
             fetch.waiters -= 1
             if not fetch.waiters:
@@ -86,13 +96,13 @@ class ImageCache:
                     fetch.task.cancel()
                     await asyncio.wait([fetch.task])
 
-    async def _fetch(self, image: ImageGrant, path: Path) -> Path:
+    async def _fetch(self, image: ImageGrant, path: Path, fetch: _Fetch) -> Path:
         await in_thread(lambda: self._make_room(image.size))
         part = path.with_name(f"{path.name}.{uuid4().hex}.part")
         try:
             with full_disk_named(self._directory):
                 async with asyncio.timeout(self._timeout):
-                    await _download(image, part, self._trust)
+                    await _download(image, part, self._trust, fetch)
             await in_thread(lambda: part.rename(path))
         except TimeoutError:
             raise ImageUnusable(f"image {image.id} was not fetched within {self._timeout:g} s") from None
@@ -129,10 +139,9 @@ def _hex(image: ImageGrant) -> str:
     return digits
 
 
-async def _download(image: ImageGrant, part: Path, trust: ssl.SSLContext) -> None:
+async def _download(image: ImageGrant, part: Path, trust: ssl.SSLContext, fetch: _Fetch) -> None:
     """To `part`, checked. Never more than `image.size` bytes are written."""
     digest = hashlib.sha256()
-    size = 0
     # No proxies from the environment: the URL is one of the site's own.
     async with (
         httpx.AsyncClient(timeout=_STALL, trust_env=False, verify=trust) as client,
@@ -146,8 +155,8 @@ async def _download(image: ImageGrant, part: Path, trust: ssl.SSLContext) -> Non
                 file.write(chunk)
 
             async for chunk in response.aiter_bytes(_CHUNK):
-                size += len(chunk)
-                if size > image.size:
+                fetch.size += len(chunk)
+                if fetch.size > image.size:
                     raise ImageUnusable(f"image {image.id} is longer than its {image.size} bytes")
                 await in_thread(partial(keep, chunk))
             # The name that it gets next says that the bytes are right; that must hold after a loss of power too.

@@ -98,6 +98,8 @@ class CellConductor:
     async def _from_agent(self, message: FromAgent, _: str) -> ToAgent:
         if message.report:
             return await self._report(message, message.report)
+        if message.progress:
+            self.runner.expectations.moved(message.host, message.progress)
         if message.changed:
             return await self.observer.changed(message.host, message.changed)
         if message.hello:

@@ -19,6 +19,8 @@ from control.conductor.sagas.table import (
     Decision,
     Failed,
     Outcome,
+    Overrun,
+    Progressed,
     Saga,
     Step,
     Succeeded,
@@ -44,6 +46,8 @@ log = structlog.get_logger()
 RESEND_SECONDS: Final = 5.0
 """A command is said again after so long without a report; the agent adopts the job that it has."""
 REPLY_SECONDS: Final = 2.0
+RETRY_SECONDS: Final = 1.0
+"""before an overrun step is tried once more"""
 
 
 R = TypeVar("R")
@@ -116,7 +120,7 @@ class Runner:
                 expectation.settle(False)
             raise
         if expectation:
-            expectation.settle(True)
+            expectation.settle(isinstance(outcome, Succeeded | Failed))
         if isinstance(outcome, Failed) and outcome.error == "GuestNotFound" and op.host:
             await self._hosts.demand_inventory(op.host)
         return isinstance(decision, Advance)
@@ -186,21 +190,24 @@ class Runner:
         """Commands the host until it reports, is down, or time is up."""
         if op.host is None:
             return Succeeded(None), None
-        timeout = step.timeout(self._settings)
+        time = timedelta(seconds=step.timeout(self._settings))
+        until = ambient.now() + time
         if step is saga.step and saga.kind == "boot":
-            timeout = max(1.0, min(timeout, (op.deadline - ambient.now()).total_seconds()))
-        until = ambient.now() + timedelta(seconds=timeout)
-        attempt = 1
+            until = max(ambient.now() + timedelta(seconds=1), min(until, op.deadline))
+        attempt = op.tries + 1
         while True:
             wanted = (op.host, op.server, op.generation, step.name, attempt)
             expectation = self.expectations.expect(wanted)
             try:
-                outcome = await self._ask(step, op, spec, attempt, expectation, until)
-                if isinstance(outcome, Failed) and _may_retry(outcome) and ambient.now() < until:
+                answer = await self._ask(step, op, spec, attempt, expectation, until)
+                if isinstance(answer, Failed) and _may_retry(step, answer) and ambient.now() < until:
                     attempt += 1
                     expectation.settle(True)
-                    await asyncio.sleep(min(0.5 * 2**attempt, 10))
+                    await asyncio.sleep(min(0.5 * 2 ** (attempt - op.tries), 10))
                     continue
+                outcome = answer or _in_vain(step, op, attempt, expectation.moved, time)
+                if isinstance(outcome, Overrun) and not op.tries:
+                    await asyncio.sleep(RETRY_SECONDS)
             except BaseException:
                 expectation.settle(False)
                 raise
@@ -210,7 +217,8 @@ class Runner:
 
     async def _ask(
         self, step: Step, op: Operation, spec: GuestSpec | None, attempt: int, expectation: Expectation, until: datetime
-    ) -> Outcome:
+    ) -> Succeeded | Failed | None:
+        """None: time is up."""
         host = op.host
         assert host is not None
         subject = host_verb(self._cell, host, "command")
@@ -249,7 +257,7 @@ class Runner:
             report = await self._wait(expectation, host, session, seconds)
             if report is not None:
                 return Failed(report.error, report.message) if report.error else Succeeded(report.state)
-        return Failed("BusUnavailable", f"host {host} did not finish {step.name} in time")
+        return None
 
     async def _wait(self, expectation: Expectation, host: str, session: str, seconds: float) -> Report | None:
         """None: say the command again, since time is up or the agent that took it is no more."""
@@ -262,6 +270,14 @@ class Runner:
         return expectation.report.result() if expectation.report.done() else None
 
 
-def _may_retry(failure: Failed) -> bool:
+def _may_retry(step: Step, failure: Failed) -> bool:
     known = BY_NAME.get(failure.error)
-    return not failure.host_down and known is not None and known.retryable and failure.error != "BusUnavailable"
+    return not failure.host_down and (step.persistent or (known is not None and known.retryable))
+
+
+def _in_vain(step: Step, op: Operation, attempt: int, moved: datetime | None, time: timedelta) -> Progressed | Overrun:
+    """Time is up: a job that came further lately has its time from then on."""
+    now = ambient.now()
+    if moved is not None and moved + time > now:
+        return Progressed(attempt, moved + time)
+    return Overrun(attempt, now + time, f"host {op.host} did not finish {step.name} in time")

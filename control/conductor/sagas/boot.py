@@ -25,7 +25,7 @@ def _failed(operation: Operation, instance: Instance, outcome: Failed, now: date
 BOOT = Saga(
     kind="boot",
     step=Step("spawn", "spawn", lambda s: s.spawn_timeout, with_spec=True),
-    undo=Step("undo", "destroy", lambda s: s.command_timeout, skip_dead_host=True),
+    undo=Step("undo", "destroy", lambda s: s.command_timeout, skip_dead_host=True, persistent=True),
     done=_done,
     failed=_failed,
 )

@@ -16,12 +16,12 @@ def _done(operation: Operation, instance: Instance, outcome: Succeeded, now: dat
 
 
 def _failed(operation: Operation, instance: Instance, outcome: Failed, now: datetime) -> Decision:
-    return Remove()  # the deadline has passed; the host's inventory will show the rest, and the reconciler removes it
+    return Remove()  # it was asked for long enough: its inventory will show the guest, and it is told to remove it
 
 
 DELETE = Saga(
     kind="delete",
-    step=Step("destroy", "destroy", lambda s: s.command_timeout, skip_dead_host=True),
+    step=Step("destroy", "destroy", lambda s: s.command_timeout, skip_dead_host=True, persistent=True),
     done=_done,
     failed=_failed,
 )

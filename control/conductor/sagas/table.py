@@ -29,7 +29,24 @@ class Failed:
     host_down: bool = False
 
 
-Outcome = Succeeded | Failed
+@frozen
+class Progressed:
+    """Time is up, and the host is still at it and has come further: it has until `deadline`."""
+
+    attempt: int
+    deadline: datetime
+
+
+@frozen
+class Overrun:
+    """Time is up without a word. Said once more, after a pause, it would have until `deadline`."""
+
+    attempt: int
+    deadline: datetime
+    message: str
+
+
+Outcome = Succeeded | Failed | Progressed | Overrun
 
 
 @frozen
@@ -43,6 +60,8 @@ class Step:
     with_spec: bool = False
     skip_dead_host: bool = False
     """When the host is down the step counts as done: the host cleans up on its return."""
+    persistent: bool = False
+    """Whatever the host says, it is asked again until its time is up."""
 
 
 @frozen
@@ -95,6 +114,15 @@ def step_of(saga: Saga, operation: Operation) -> Step:
 
 def decide(saga: Saga, operation: Operation, instance: Instance, outcome: Outcome, now: datetime) -> Decision:
     """What follows from a step's outcome."""
+    if isinstance(outcome, Progressed):
+        line = Line(now, f"{operation.step} goes on, until {outcome.deadline.isoformat(timespec='seconds')}")
+        # The attempt that is at work stays the next one to say, so that the agent adopts its job.
+        after = evolve(operation, tries=outcome.attempt - 1, deadline=outcome.deadline)
+        return Advance(evolve(after, story=(*operation.story, line)), evolve(instance, updated=now))
+    if isinstance(outcome, Overrun):
+        if not operation.tries:
+            return _once_more(operation, instance, outcome, now)
+        outcome = Failed("BusUnavailable", outcome.message)
     if operation.step == "undo":
         return _after_undo(operation, instance, outcome, now)
     if isinstance(outcome, Failed) and outcome.host_down and saga.step.skip_dead_host:
@@ -105,6 +133,20 @@ def decide(saga: Saga, operation: Operation, instance: Instance, outcome: Outcom
     if saga.undo is not None:
         return _begin_undo(operation, instance, outcome, now)
     return saga.failed(operation, instance, outcome, now)
+
+
+def _once_more(operation: Operation, instance: Instance, overrun: Overrun, now: datetime) -> Decision:
+    """The same step under the next attempt and a new generation: the agent ends the job that hangs."""
+    generation = instance.generation + 1
+    line = Line(now, f"{overrun.message}: once more")
+    after = evolve(
+        operation,
+        tries=overrun.attempt,
+        deadline=overrun.deadline,
+        generation=generation,
+        story=(*operation.story, line),
+    )
+    return Advance(after, evolve(instance, generation=generation, updated=now))
 
 
 def _begin_undo(operation: Operation, instance: Instance, failure: Failed, now: datetime) -> Decision:

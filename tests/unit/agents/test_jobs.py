@@ -14,7 +14,7 @@ from agents.drivers.simulated import Delays, Fault, SimulatedDriver, Verb
 from agents.jobs import Jobs
 from schemas.errors import HostFull
 from schemas.guest import GuestState, PowerState
-from schemas.messages import Command, CommandReply, Report
+from schemas.messages import Command, CommandReply, Progress, Report
 
 OTHER = "00000000-0000-4000-8000-000000000002"
 
@@ -27,6 +27,7 @@ class Lab:
     delays: dict[Verb, float] = field(factory=dict)
     faults: dict[Verb, Fault] = field(factory=lambda: {"facts": Fault(0.0)})
     said: list[Report] = field(factory=list)
+    told: list[Progress] = field(factory=list)
     results: list[GuestState] = field(factory=list)
     calls: list[str] = field(factory=list)
     """of the driver: begun and ended"""
@@ -45,8 +46,11 @@ class Lab:
                     lab.calls.append(f"end {verb}")
 
         self.driver = Logged("h1", delays=Delays(self.delays), faults=self.faults)
-        self.jobs = Jobs(self.driver, "s1", self._send, self.results.append)
+        self.jobs = Jobs(self.driver, "s1", self._send, self.results.append, self._tell)
         self.jobs.phase = "serving"
+
+    async def _tell(self, told: Progress) -> None:
+        self.told.append(told)
 
     async def _send(self, _: str, report: Report) -> bool | None:
         self.said.append(report)
@@ -266,3 +270,14 @@ async def test_closing_ends_jobs_and_reports(lab: Lab) -> None:
     said = len(lab.said)
     await asyncio.sleep(0.05)
     assert len(lab.said) == said
+
+
+async def test_progress_is_told_now_and_then(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "PROGRESS_SECONDS", 0.1)
+    lab.delays["spawn"] = 0.35
+    lab.driver._delays = Delays(lab.delays, progress=lambda: 0.01)
+    lab.command(generation=3)
+    (report,) = await lab.reports(1)
+    assert 2 <= len(lab.told) <= 5
+    assert {(t.mark, t.step, t.attempt) for t in lab.told} == {(report.mark, report.step, report.attempt)}
+    assert all("left" in t.note for t in lab.told)

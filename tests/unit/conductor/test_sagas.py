@@ -16,6 +16,8 @@ from control.conductor.sagas.table import (
     Finish,
     GiveBack,
     Outcome,
+    Overrun,
+    Progressed,
     Remove,
     Saga,
     Succeeded,
@@ -35,6 +37,7 @@ from schemas.shards import shard_of
 ADDRESS = Address("private", "fa:16:3e:00:00:01", "10.0.0.1")
 FULL = Failed("HostFull", "no space left on device")
 DOWN = Failed("HypervisorDown", "host h1 is down", host_down=True)
+LATE = Overrun(1, NOW + timedelta(minutes=5), "host h1 did not finish it in time")
 SPAWNING = instance(vm_state="building", task_state="spawning", launched=None, power_state=0)
 
 
@@ -141,6 +144,36 @@ def test_whatever_becomes_of_the_undo_the_build_is_given_back(outcome: Outcome) 
             raise AssertionError(other)
 
 
+# Time
+
+
+@pytest.mark.parametrize("kind", SAGAS)
+def test_an_overrun_step_is_tried_once_more_under_a_new_generation_and_then_fails(kind: str) -> None:
+    op, before = begun(kind)
+    match decide(SAGAS[kind], op, before, LATE, NOW):
+        case Advance(again, after):
+            assert (again.step, again.tries, again.deadline) == (op.step, 1, LATE.deadline)
+            assert again.generation == after.generation == before.generation + 1
+            assert "once more" in again.story[-1].text
+        case other:
+            raise AssertionError(other)
+    failure = Failed("BusUnavailable", LATE.message)
+    assert decide(SAGAS[kind], again, after, LATE, NOW) == decide(SAGAS[kind], again, after, failure, NOW)
+
+
+@pytest.mark.parametrize("kind", SAGAS)
+def test_a_step_that_came_further_goes_on_as_it_is(kind: str) -> None:
+    """The next attempt to say is the one that is at work: the agent adopts it."""
+    op, before = begun(kind)
+    later = NOW + timedelta(minutes=9)
+    match decide(SAGAS[kind], op, before, Progressed(1, later), NOW):
+        case Advance(on, after):
+            assert (on.step, on.tries, on.deadline, on.generation) == (op.step, 0, later, op.generation)
+            assert evolve(after, updated=before.updated) == before
+        case other:
+            raise AssertionError(other)
+
+
 # What holds of every saga
 
 
@@ -152,9 +185,9 @@ class End:
 
 
 def runs(saga: Saga, op: Operation, server: Instance, depth: int = 0) -> Iterator[End]:
-    """Every way through the saga: each step succeeds, fails, or finds its host down."""
+    """Every way through the saga: each step succeeds, fails, finds its host down, or its time is up."""
     assert depth < 10, "it does not end"
-    for outcome in (Succeeded(running()), Succeeded(None), FULL, DOWN):
+    for outcome in (Succeeded(running()), Succeeded(None), FULL, DOWN, LATE):
         decision = decide(saga, op, server, outcome, NOW)
         if isinstance(decision, Advance):
             for end in runs(saga, decision.operation, decision.instance, depth + 1):
