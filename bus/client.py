@@ -176,11 +176,16 @@ class Bus:
         asking = asyncio.ensure_future(self.client.request(subject, payload, timeout=timeout, headers=headers))
         alike = self._asking.setdefault(subject.lower(), set())
         alike.add(asking)
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
         try:
-            return await asking
+            reply = await asking
+            if task.cancelling() > cancelled_before:  # asyncio.wait_for, below, loses a cancel that meets the answer
+                raise asyncio.CancelledError
+            return reply
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if task.cancelling():
                 raise
             raise self._not_permitted("publish", subject) from None
         finally:

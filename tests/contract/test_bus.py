@@ -47,6 +47,30 @@ async def test_a_request_gets_its_answer(pair: Pair) -> None:
     assert await asyncio.gather(*(pair.ask(text) for text in texts)) == texts
 
 
+async def test_a_cancel_that_meets_the_answer_is_not_lost(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio.wait_for of Python 3.11, which nats-py waits with, gives the answer and forgets that it was cancelled: an
+    agent that was told to stop went on for ever."""
+    await pair.serve(echo)
+    real = pair.asker.client.request
+    asked = asyncio.Event()
+
+    async def request(*args: Any, **more: Any) -> Any:
+        answer = await real(*args, **more)
+        try:
+            asked.set()
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+        return answer
+
+    monkeypatch.setattr(pair.asker.client, "request", request)
+    asking = asyncio.create_task(pair.ask())
+    await asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
 async def test_a_handler_learns_subject_and_request_id(pair: Pair) -> None:
     async def tell(_: Question, subject: str) -> Answer:
         return Answer(f"{subject} {REQUEST_ID.get()}")
