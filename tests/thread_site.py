@@ -264,10 +264,10 @@ async def _until_healthy(health: Health, working: Coroutine[Any, Any, None], rea
 
 
 @asynccontextmanager
-async def running_site(settings: Settings, *hosts: Host) -> AsyncIterator[Site]:
+async def running_site(settings: Settings, *hosts: Host, conductor: ConductorSettings = HASTY) -> AsyncIterator[Site]:
     """With a scheduler, a super conductor, a conductor and these hosts."""
     agent = AgentSettings(cell="cell1", heartbeat_seconds=0.5, inventory_seconds=1.0)
-    settings = evolve(settings, conductor=HASTY, agent=agent)
+    settings = evolve(settings, conductor=conductor, agent=agent)
     etcd = Etcd(settings.top.store)
     async with open_top(settings, "api", cell_buses=True, serving=True) as top:
         await add_signing_key(top.store, top.key, datetime.now(UTC))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 from substrate import eventually, map_site
-from thread_site import PERSON, Host, Site, running_site
+from thread_site import HASTY, PERSON, Host, Site, running_site
 from unit_records import NOW, instance, operation, running
 
 from agents import jobs
@@ -33,13 +33,15 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "reboot-hard": ("reboot", {"type": "HARD"}),
 }
 """kind -> the action and inputs that begin it, where they are other than its name and nothing"""
+PATIENT = evolve(HASTY, host_lease_ttl=15)
+"""A busy machine is no dead host."""
 CHANGES = [kind for kind in SAGAS if kind in RULES]
 
 
 @pytest.fixture
 async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
     settings = await map_site(store_settings, bus_settings, tmp_path)
-    async with running_site(settings, Host("h1"), Host("h2")) as site:
+    async with running_site(settings, Host("h1"), Host("h2"), conductor=PATIENT) as site:
         yield site
 
 
@@ -95,7 +97,7 @@ async def ready_for(site: Site, kind: str) -> Found:
 
 
 async def rests(site: Site, uuid: str) -> Found:
-    return await site.until(uuid, lambda f: f.instance.task_state is None, 30)
+    return await site.until(uuid, lambda f: f.instance.task_state is None, 60)
 
 
 async def last_action(site: Site, found: Found) -> Action:
@@ -112,7 +114,7 @@ async def whole(site: Site, uuid: str, host: str | None) -> None:
 
 async def emptied(site: Site, uuid: str) -> None:
     await site.delete(uuid)
-    await site.gone(uuid, seconds=30)
+    await site.gone(uuid, seconds=60)
     await site.books_are_empty()
 
 
@@ -146,10 +148,10 @@ async def test_a_boot_whose_step_and_undo_fail_leaks_nothing(
         found = await site.find(uuid)
         return found is not None and found.mapping.attempt > 1
 
-    await eventually(given_back, 30)
+    await eventually(given_back, 60)
     mend(site)
-    found = await site.until(uuid, lambda f: f.instance.task_state is None and f.mapping.cell is not None, 30)
-    await eventually(lambda: sum(uuid in h.hypervisor.guests for h in site.hosts.values()) == 1, 30)
+    found = await site.until(uuid, lambda f: f.instance.task_state is None and f.mapping.cell is not None, 60)
+    await eventually(lambda: sum(uuid in h.hypervisor.guests for h in site.hosts.values()) == 1, 60)
     await whole(site, uuid, found.instance.host)
     await emptied(site, uuid)
 
@@ -164,7 +166,7 @@ async def test_a_delete_that_its_host_refuses_is_asked_for_until_it_is_done(site
     if not late:
         assert uuid in site.hosts[host].hypervisor.guests
     mend(site)
-    await site.gone(uuid, seconds=30)
+    await site.gone(uuid, seconds=60)
     await site.books_are_empty()
 
 
@@ -182,10 +184,10 @@ async def test_a_delete_that_its_host_refuses_for_good_ends_and_the_inventory_re
     async def forgotten() -> bool:
         return await site.find(uuid) is None
 
-    await eventually(forgotten, 40)
+    await eventually(forgotten, 60)
     assert uuid in guests
     mend(site)
-    await eventually(lambda: uuid not in guests, 30)
+    await eventually(lambda: uuid not in guests, 60)
     await site.books_are_empty()
 
 
@@ -214,7 +216,7 @@ async def test_a_step_run_twice_gives_what_it_gives_once(site: Site, monkeypatch
         before = await ready_for(site, kind)
         uuid = before.instance.uuid
         await begin(site, uuid, kind)
-        after = await site.at_rest(uuid, end_of(kind), 30)
+        after = await site.at_rest(uuid, end_of(kind), 60)
         assert after.instance.fault is None, kind
         assert (await last_action(site, after)).events[0].result == "Success", kind
         await whole(site, uuid, before.instance.host)
@@ -227,9 +229,9 @@ async def test_an_undo_run_twice_gives_what_it_gives_once(site: Site, monkeypatc
     monkeypatch.setattr(Runner, "_commit", lambda this, *args: twice.commit(real, this, *args))
     let_fail(site, iter(["spawn"]), late=True)
     uuid = await site.create()
-    await eventually(lambda: ("boot", "undo") in twice.seen, 30)
+    await eventually(lambda: ("boot", "undo") in twice.seen, 60)
     mend(site)
-    found = await site.at_rest(uuid, "active", 30)
+    found = await site.at_rest(uuid, "active", 60)
     await whole(site, uuid, found.instance.host)
     await emptied(site, uuid)
 
@@ -244,7 +246,7 @@ async def test_a_step_that_comes_further_has_its_time_anew(site: Site, monkeypat
         host.delays["spawn"] = 5.0
         host.progress = 0.3
     uuid = await site.create()
-    found = await site.at_rest(uuid, "active", 40)
+    found = await site.at_rest(uuid, "active", 60)
     assert found.instance.attempt == 1
     story = [line.text for line in (await last_action(site, found)).story]
     assert any("goes on, until" in line for line in story), story
