@@ -75,8 +75,7 @@ class Objects:
             await self._make()
             digest, size, chunks = await self._put_chunks(self._chunks(name), source)
             info = ObjectInfo(name, size, chunks, digest.hex())
-            headers = {"Nats-Rollup": "sub"}
-            await self._js.publish(self._about(name), self._meta(info, digest), stream=self._stream, headers=headers)
+            await self._publish(self._about(name), self._meta(info, digest), {"Nats-Rollup": "sub"})
         return info
 
     async def info(self, name: str) -> ObjectInfo | None:
@@ -156,19 +155,28 @@ class Objects:
     async def _put_chunks(self, subject: str, source: BinaryIO) -> tuple[bytes, int, int]:
         """Digest, bytes and number of the chunks; all are confirmed."""
         digest, size, chunks = hashlib.sha256(), 0, 0
-        pending: deque[asyncio.Future[Any]] = deque()
+        pending: deque[asyncio.Task[None]] = deque()
         try:
             while data := await asyncio.to_thread(_read, source, digest):
                 if len(pending) >= UNCONFIRMED:
-                    await asyncio.wait_for(pending.popleft(), ANSWER_SECONDS)
-                pending.append(await self._js.publish_async(subject, data, stream=self._stream))
+                    await pending.popleft()
+                pending.append(asyncio.create_task(self._publish(subject, data)))  # tasks begin in their order
                 size, chunks = size + len(data), chunks + 1
             while pending:
-                await asyncio.wait_for(pending.popleft(), ANSWER_SECONDS)
+                await pending.popleft()
         finally:
-            for future in pending:
-                future.cancel()
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
         return digest.digest(), size, chunks
+
+    async def _publish(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
+        """Returns when it is stored. The client's own way to publish hides why JetStream refuses."""
+        headers = {"Nats-Expected-Stream": self._stream, **(headers or {})}
+        answer = await self._bus.client.request(subject, data, timeout=ANSWER_SECONDS, headers=headers)
+        refusal = orjson.loads(answer.data).get("error")
+        if refusal:
+            raise _refused(refusal.get("err_code"), refusal.get("description"))
 
     async def _chunks_after(self, name: str, after: int, left: int) -> AsyncGenerator[Any, None]:
         """The messages that follow the stream's sequence number `after`, in order and without a gap; ends where one
@@ -229,9 +237,7 @@ class Objects:
         try:
             yield
         except APIError as error:
-            if error.err_code in FULL:
-                raise StorageFull(f"Image storage media is full: {error.description}") from error
-            raise BusUnavailable(f"the object store refused: {error.description}") from error
+            raise _refused(error.err_code, error.description) from error
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise BusUnavailable(
                 f"the object store does not answer: {error!r}; is JetStream enabled and its disk not full?"
@@ -242,3 +248,10 @@ def _read(source: BinaryIO, digest: "hashlib._Hash") -> bytes:
     data = source.read(CHUNK)
     digest.update(data)
     return data
+
+
+def _refused(code: int | None, why: str | None) -> KilonovaError:
+    """JetStream's refusal as ours."""
+    if code in FULL:
+        return StorageFull(f"Image storage media is full: {why}")
+    return BusUnavailable(f"the object store refused: {why}")

@@ -20,6 +20,8 @@ status = typer.Typer(help="Look at a site from its records; works with every ser
 upgrade = typer.Typer(help="What an upgrade has to know.", no_args_is_help=True)
 status.add_typer(upgrade, name="upgrade")
 app.add_typer(status, name="status")
+keys = typer.Typer(help="The keys that sign tokens; works with every service stopped.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file; KILONOVA_<SECTION>_<FIELD> override it.")]
 
@@ -106,6 +108,30 @@ def story(server: str, config: Config = None) -> None:
     from control.manage.story import tell_story
 
     tell_story(load_settings(config), server)
+
+
+@keys.command("list")
+def keys_list(config: Config = None) -> None:
+    """Show the keys that sign tokens and image grants, the newest first."""
+    from control.manage.keys import list_keys
+
+    list_keys(load_settings(config))
+
+
+@keys.command("rotate")
+def keys_rotate(config: Config = None) -> None:
+    """Add a key that signs from half a minute on; remove those that no valid token needs. No token ends by it."""
+    from control.manage.keys import rotate_keys
+
+    rotate_keys(load_settings(config))
+
+
+@keys.command("remove")
+def keys_remove(key: str, config: Config = None) -> None:
+    """Remove a key that others may know: every token that it signed ends at once."""
+    from control.manage.keys import remove_key
+
+    remove_key(load_settings(config), key)
 
 
 @app.command("nats-key")
