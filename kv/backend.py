@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 import grpc
 from aetcd import rpc
 
-from schemas.errors import KilonovaError, StoreFull, StoreUnavailable, UnknownOutcome
+from schemas.errors import KilonovaError, StoreFull, StoreUnavailable, TooLarge, UnknownOutcome
 
 NO_ANSWER: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
@@ -46,6 +46,11 @@ def explain(target: str, error: grpc.aio.AioRpcError, *, writes: bool) -> Kilono
         return StoreFull(
             f"etcd at {target} is full and takes no writes: run 'kilonova etcd defrag --compact', then 'kilonova etcd "
             "alarms --clear' (with --cell for a cell's own etcd); give it more with --quota-backend-bytes"
+        )
+    if "too many operations in txn" in detail or "request is too large" in detail:
+        return TooLarge(
+            "This changes more records at once than etcd takes in one transaction: ask for less at once, or start etcd "
+            "with a higher --max-txn-ops and --max-request-bytes"
         )
     if code in NO_ANSWER or "etcdserver: request timed out" in detail or "leader changed" in detail:
         if writes:

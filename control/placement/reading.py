@@ -52,3 +52,34 @@ class Reading:
     @property
     def fresh(self) -> bool:
         return self._read.keys() >= self.asked.keys()
+
+
+class Pending:
+    """Decisions that are to be committed as one transaction, each taken on what the ones before leave."""
+
+    def __init__(self) -> None:
+        self.txn = Txn("several writes")
+        self._left: dict[str, Stored[Any] | None] = {}
+
+    def on(self, reading: Reading) -> Reading:
+        """The reading as the transaction will leave it."""
+        return _After(reading, self._left)
+
+    def add(self, txn: Txn) -> None:
+        for path, revision in txn.revisions.items():
+            if path not in self._left:  # else it was decided on what this transaction itself writes
+                self.txn.revisions[path] = revision
+        for path, write in txn.writes.items():
+            self.txn.writes[path] = write
+            gone = write.data is None
+            self._left[path] = None if gone else Stored(Key(path, type(write.value)), write.value, -1, -1, write.lease)
+
+
+class _After(Reading):
+    def __init__(self, reading: Reading, left: Mapping[str, Stored[Any] | None]) -> None:
+        super().__init__(None)
+        self._before = reading
+        self._left = left
+
+    def get(self, key: Key[R]) -> Stored[R] | None:
+        return self._left[key.path] if key.path in self._left else self._before.get(key)

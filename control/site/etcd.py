@@ -24,6 +24,8 @@ SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 QUOTA_BYTES = 8 << 30
 COMPACTION = "5m"
+MAX_OPERATIONS = 2048
+"""of a transaction; etcd's default of 128 is enough for all but reshaping a host of very many servers at once"""
 
 
 @frozen
@@ -66,6 +68,7 @@ def etcd_command(program: Path, data: Path, client_port: int, peer_port: int) ->
         "quota-backend-bytes": QUOTA_BYTES,
         "auto-compaction-mode": "periodic",
         "auto-compaction-retention": COMPACTION,
+        "max-txn-ops": MAX_OPERATIONS,
         "log-level": "warn",
     }
     return [str(program), *(f"--{flag}={value}" for flag, value in flags.items())]

@@ -8,7 +8,10 @@ import structlog
 from attrs import evolve
 
 from control.cells.registry import CellAccess
+from control.placement.reading import Reading
 from control.placement.resources import offered_by
+from control.placement.writer import Writer
+from control.placement.writes.hosts import Report, report
 from control.top import Top
 from kv.cache import Cache, Change
 from kv.keys import Cell, Global
@@ -17,7 +20,6 @@ from kv.txn import Txn
 from runtime import ambient
 from schemas.errors import CompareFailed, KilonovaError
 from schemas.host import Host, HostMapping
-from schemas.placement import Provider, Usages
 from schemas.shards import shard_of
 
 log = structlog.get_logger()
@@ -31,6 +33,7 @@ class HostSync:
     def __init__(self, top: Top, shards: Shards) -> None:
         self._shards = shards
         self._top = top
+        self._writer = Writer(top.store, retries=2)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._caches: dict[str, Cache[Host]] = {}
         self._stale: set[tuple[str, str]] = set()
@@ -76,36 +79,29 @@ class HostSync:
 
     async def _sync(self, cell: str, host: Host) -> None:
         """Makes or updates mapping, provider and usages; writes nothing when they are right."""
-        mapping, provider, usages = await self._top.store.read(
-            Global.HOSTS(host.host), Global.PROVIDERS(host.uuid), Global.USAGES(host.uuid)
-        )
-        if mapping is not None and mapping.value.cell != cell:
-            log.error("host reports in two cells", host=host.host, cells=[mapping.value.cell, cell])
-            return
-        txn = Txn("map host")
-        wanted_mapping = HostMapping(host.host, cell, host.uuid)
-        if mapping is None:
-            txn.create(Global.HOSTS(host.host), wanted_mapping)
-        elif mapping.value.uuid != host.uuid:
-            txn.replace(mapping, evolve(mapping.value, uuid=host.uuid))
-        wanted = Provider(
+        said = Report(
             uuid=host.uuid,
             name=host.facts.hypervisor_hostname,
-            inventories=offered_by(host.facts, self._top.settings.scheduler),
-            traits=host.facts.traits,
             host=host.host,
             cell=cell,
+            inventories=offered_by(host.facts, self._top.settings.scheduler),
+            traits=host.facts.traits,
         )
-        if provider is None:
-            txn.create(Global.PROVIDERS(host.uuid), wanted)
-        elif evolve(provider.value, aggregates=wanted.aggregates) != wanted:
-            txn.replace(provider, evolve(wanted, aggregates=provider.value.aggregates))
-        if usages is None:
-            txn.create(Global.USAGES(host.uuid), Usages())
-        elif provider is not None and provider.key.path in txn.writes:
-            txn.replace(usages, evolve(usages.value, generation=usages.value.generation + 1))
-        if txn.writes:
-            await self._top.store.commit(self._shards.guard(txn, shard_of(host.host)))
+
+        def decide(reading: Reading) -> tuple[Txn, bool]:
+            txn = report(reading, said, ambient.now())
+            mapping = reading.get(Global.HOSTS(host.host))
+            if mapping is None:
+                txn.create(Global.HOSTS(host.host), HostMapping(host.host, cell, host.uuid))
+            elif mapping.value.cell != cell:
+                log.error("host reports in two cells", host=host.host, cells=[mapping.value.cell, cell])
+                return Txn("map host"), False
+            elif mapping.value.uuid != host.uuid:
+                txn.replace(mapping, evolve(mapping.value, uuid=host.uuid))
+            changed = bool(txn.writes)
+            return (self._shards.guard(txn, shard_of(host.host)) if changed else txn), changed
+
+        if await self._writer.write(decide, ahead=[Global.HOSTS(host.host), *said.keys]):
             log.info("host mapped", host=host.host, cell=cell, at=ambient.now().isoformat())
 
     def _mark(self, cell: str, host: str) -> None:

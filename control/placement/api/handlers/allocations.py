@@ -81,7 +81,7 @@ async def set_many(call: Call) -> Answer:
 async def write(call: Call, claims: list[Claim], unknown: str) -> None:
     """`unknown` begins what is said of a class that does not exist."""
     forest = call.view.forest
-    lanes = {uuid for claim in claims for uuid in claim.resources} | {claim.consumer for claim in claims}
+    lanes = {uuid for claim in claims for uuid in claim.resources}
     for claim in claims:
         stored = forest.allocation(claim.consumer)
         lanes.update(stored.value.resources if stored else ())
@@ -114,7 +114,7 @@ def parse(call: Call, consumer: str, body: Mapping[str, Any]) -> Claim:
 async def release(call: Call) -> Answer:
     consumer = _consumer(call)
     stored = call.view.forest.allocation(consumer)
-    lanes = {consumer, *(stored.value.resources if stored else ())}
+    lanes = stored.value.resources if stored else ()
     await call.writer.write(lambda reading: (writes.release(reading, consumer, call.now, GUARDS), None), lanes)
     return Answer(status=204)
 

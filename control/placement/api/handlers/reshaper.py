@@ -16,7 +16,7 @@ async def post(call: Call) -> Answer:
         for uuid, whole in call.body["inventories"].items()
     }
     claims = [allocations.parse(call, consumer.lower(), body) for consumer, body in call.body["allocations"].items()]
-    lanes = {*offers, *(claim.consumer for claim in claims), *(uuid for claim in claims for uuid in claim.resources)}
+    lanes = {*offers, *(uuid for claim in claims for uuid in claim.resources)}
     try:
         await call.writer.write(lambda reading: (reshape(reading, offers, claims, call.now, GUARDS), None), lanes)
     except NotFound as error:
