@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from attrs import evolve, field, frozen
-from unit_records import facts, stored
+from unit_records import NOW, facts, stored
 
 from control.scheduler.decide import Choice, Decision, Refusal, Taste, choose
 from control.scheduler.model import Model
@@ -64,6 +64,10 @@ def model_of(hosts: Iterable[Sketch], aggregates: Iterable[Aggregate] = ()) -> M
     return model
 
 
+def aggregate(ident: int, hosts: Iterable[str], **metadata: str) -> Aggregate:
+    return Aggregate(ident, f"agg-{ident}", f"a{ident}", NOW, metadata=metadata, hosts=tuple(hosts))
+
+
 def options(scheduler: dict[str, Any] | None = None, **filter_scheduler: Any) -> Settings:
     """Settings with these options of `[filter_scheduler]`, and of `[scheduler]`."""
     return Settings(
@@ -92,7 +96,8 @@ def decided(
     settings: Settings | None = None,
     **more: Any,
 ) -> Decision:
-    request = asked(spec, settings, **more)
+    rebuild = more.pop("rebuild", False)
+    request = evolve(asked(spec, settings, **more), rebuild=rebuild)
     return choose(model_of(hosts, aggregates), request, load_pipeline(request.settings), Taste(alternates))
 
 

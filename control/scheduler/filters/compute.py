@@ -19,10 +19,13 @@ def serving(model: Model, _: Request) -> Iterable[tuple[str, Column]]:
 
 
 def capabilities(state: HostState, request: Request) -> str | None:
-    """Extra specs `capabilities:KEY` (or without any scope) against what the host reports."""
+    """Extra specs `capabilities:KEY` against what the host reports; those without any scope are not for this filter
+    when the host reports nothing of that name, as in Nova."""
     for key, name in capability_keys(request):
         wanted = request.extra_specs[key]
         found = _capability(state, name)
+        if found is None and key == name:
+            continue
         if found is None or not matches(wanted, found):
             return f"lacks capability {name} {wanted}"
     return None

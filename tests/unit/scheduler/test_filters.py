@@ -68,6 +68,10 @@ def test_the_operators_of_extra_specs(wanted: str, found: str, expected: bool) -
         ({"capabilities:model": "qemu64"}, None),
         ({"capabilities:hypervisor_type": "xen"}, "lacks capability hypervisor_type xen"),
         ({"capabilities:unheard_of": "1"}, "lacks capability unheard_of 1"),
+        ({"unheard_of": "1"}, None),
+        ({"hypervisor_type": "xen"}, "lacks capability hypervisor_type xen"),
+        ({"capabilities:cpu_info:model": "qemu64"}, None),
+        ({"capabilities:cpu_info:model:deeper": "qemu64"}, "lacks capability cpu_info:model:deeper qemu64"),
         ({"hw:cpu_policy": "dedicated", "resources:VCPU": "2", "trait:X": "required"}, None),
     ],
 )
