@@ -380,7 +380,7 @@ class SimulatedDriver(Driver):
             running = evolve(guest.state, power_state=PowerState.RUNNING, mark=mark, vnc=_VNC)
             return self.hypervisor.put(evolve(guest, state=running, saved=False))
         boots = guest.boots + 1
-        console = [*guest.console, f"GUEST-BOOTS {boots}", "GUEST-READY"][-200:]
+        console = [*guest.console, *_BOOT_LOG, f"GUEST-BOOTS {boots}", "GUEST-READY"][-200:]
         later = self._delays.address is not None and not guest.state.addresses
         addresses = guest.state.addresses if later else _addresses(guest)
         state = evolve(guest.state, power_state=PowerState.RUNNING, mark=mark, addresses=addresses, vnc=_VNC)
@@ -407,6 +407,7 @@ class SimulatedDriver(Driver):
 
 _ON: Final = frozenset({PowerState.RUNNING, PowerState.PAUSED})
 _VNC: Final = "127.0.0.1:5900"
+_BOOT_LOG: Final = tuple(f"GUEST-KERNEL line {n}" for n in range(1, 11))
 """nobody listens there"""
 
 

@@ -114,6 +114,8 @@ class ComputeApp:
         root: str,
     ) -> Reply:
         version, below = parts[0], parts[1:]
+        if scope["path"].endswith("/"):
+            raise NotFound(NOT_FOUND)
         project = self._router.project_of(below)
         check_project(identity, project)
         below = below[1:] if project else below

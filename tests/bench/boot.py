@@ -77,7 +77,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--hosts", type=int, default=100, help="simulated hosts (100)")
     parser.add_argument("--servers", type=int, default=300, help="boots a round (300); a third of it one at a time")
     parser.add_argument("--concurrency", type=_numbers, default=[1, 8, 32], help="servers in flight by round (1,8,32)")
-    parser.add_argument("--stored", type=int, default=0, help="servers that are there before (0)")
+    parser.add_argument("--stored", type=int, default=10_000, help="servers that are there before (10000)")
     parser.add_argument("--poll", type=float, default=0.0, help="see ACTIVE by asking the API every so many seconds")
     parser.add_argument("--json", type=Path, help="write all figures to this file as well")
     parser.add_argument("--keep", action="store_true", help="leave the site running")

@@ -62,7 +62,6 @@ async def create(call: Call) -> Body:
         rxtx_factor=float(asked.get("rxtx_factor", 1.0)),
         is_public=truth(asked.get("os-flavor-access:is_public", True)),
         description=asked.get("description"),
-        projects=() if truth(asked.get("os-flavor-access:is_public", True)) else (call.identity.project,),
     )
     await store.create_flavor(call.top.store, flavor)
     return _full(call, flavor)

@@ -44,11 +44,11 @@ async def _begin(call: Call, action: str, **inputs: str) -> None:
 
 
 async def get_console_output(call: Call) -> Body:
-    """`length` counts lines; -1 or nothing is all."""
+    """`length` counts lines, as many as `split` then finds; -1 or nothing is all."""
     asked = call.body["os-getConsoleOutput"].get("length")
     length = None if asked is None or int(asked) == -1 else int(asked)
     output = await console_output(call.top, call.identity, call.params["server"], length, any_project=call.sees_all)
-    return {"output": output}
+    return {"output": output if length is None else output.removesuffix("\n")}
 
 
 async def lock(call: Call) -> None:

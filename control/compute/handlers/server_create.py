@@ -9,7 +9,7 @@ from control.cells.aggregates import list_aggregates
 from control.cells.hosts import list_hosts
 from control.compute.call import Answer, Call
 from control.compute.flavors_store import visible
-from control.compute.schemas.common import number, truth
+from control.compute.schemas.common import address, number, truth
 from control.compute.views import servers as views
 from control.compute.views.hosts import hypervisor_name
 from control.servers.create import ServerDraft, create_servers
@@ -69,8 +69,8 @@ async def create(call: Call) -> Answer:
         scheduler_hints=hints,
         group=hints.get("group"),
         disk_config=asked.get("OS-DCF:diskConfig", "MANUAL"),
-        access_ip_v4=asked.get("accessIPv4") or None,
-        access_ip_v6=asked.get("accessIPv6") or None,
+        access_ip_v4=address(asked.get("accessIPv4")),
+        access_ip_v6=address(asked.get("accessIPv6")),
         admin_password=password,
         trusted_certs=tuple(asked.get("trusted_image_certificates") or ()),
     )

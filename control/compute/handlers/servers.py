@@ -8,6 +8,7 @@ from attrs import evolve
 from control.compute.call import Body, Call
 from control.compute.looks import look_at
 from control.compute.paging import limit_of, page_of, with_next
+from control.compute.schemas.common import address
 from control.compute.schemas.servers import IGNORED_SORT_KEYS
 from control.compute.server_filters import PLAIN, ServerFilters, filters_of
 from control.compute.views import rendered
@@ -59,9 +60,9 @@ async def update(call: Call) -> Body:
     if "name" in asked:
         changes["name"] = asked["name"].strip()
     if "accessIPv4" in asked:
-        changes["access_ip_v4"] = asked["accessIPv4"] or None
+        changes["access_ip_v4"] = address(asked["accessIPv4"])
     if "accessIPv6" in asked:
-        changes["access_ip_v6"] = asked["accessIPv6"] or None
+        changes["access_ip_v6"] = address(asked["accessIPv6"])
     if "description" in asked:
         changes["description"] = asked["description"]
     if "OS-DCF:diskConfig" in asked:

@@ -1,5 +1,6 @@
 """Pieces that several schemas share, and how to read the values that they let through."""
 
+from ipaddress import ip_address
 from typing import Any, Final
 
 Schema = dict[str, Any]
@@ -87,3 +88,8 @@ def truth(value: object) -> bool:
 def number(value: int | str) -> int:
     """What COUNT or NON_NEGATIVE let through."""
     return int(value)
+
+
+def address(value: str | None) -> str | None:
+    """What IPV4_OR_EMPTY or IPV6_OR_EMPTY let through, in its shortest form; None for nothing."""
+    return ip_address(value).compressed if value else None

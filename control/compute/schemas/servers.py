@@ -144,7 +144,7 @@ def _update(version: int) -> Schema:
         **({"description": c.DESCRIPTION} if version >= 19 else {}),
         **_hostname(version),
     }
-    return c.body("server", {**c.fields(server), "minProperties": 1})
+    return c.body("server", c.fields(server))
 
 
 _TIME: Final[Schema] = c.many({"type": "string", "format": "date-time"})
