@@ -78,6 +78,14 @@ class Store:
                 found += [self.stored(span.cls, kv) for kv in response.response_range.kvs]
         return found
 
+    async def changed(self, span: Span[R], after: int) -> list[Stored[R]]:
+        """The records of a span that were written after a revision; what was deleted is not told. It costs etcd the
+        span, everybody else what changed."""
+        request = self._range(span)
+        request.min_mod_revision = after + 1
+        answer = await self.etcd.range(request)
+        return [self.stored(span.cls, kv) for kv in answer.kvs]
+
     async def snapshot(
         self, span: Span[R], unreadable: Callable[[UnreadableRecord], None] | None = None
     ) -> tuple[list[Stored[R]], int]:

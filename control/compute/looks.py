@@ -1,9 +1,13 @@
-"""What a view of servers needs beside their records: the asker's rights, the hosts' states, the user data."""
+"""Servers as JSON, with what a view needs beside their records: the asker's rights, hosts' states, user data."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+import orjson
+from attrs import evolve
+
 from control.compute.call import Call
+from control.compute.views import rendered
 from control.compute.views.servers import Look, Viewer
 from control.servers.find import Found
 from control.top import Top
@@ -15,26 +19,31 @@ GROUPS_SINCE = 71
 
 
 def viewer_of(call: Call) -> Viewer:
+    every_status = call.allows("servers:show:host_status")
     return Viewer(
         version=call.version,
         attributes=call.allows("os-extended-server-attributes"),
-        host_status=call.allows("servers:show:host_status"),
+        host_status=every_status or call.allows("servers:show:host_status:unknown-only"),
+        unknown_only=not every_status,
         flavor_specs=call.allows("os-flavor-extra-specs:index"),
         fault_details=call.identity.is_admin,
     )
 
 
-async def look_at(call: Call, servers: Sequence[Found], *, extended: bool = True) -> Look:
-    """Fetches only what the viewer's version and rights show."""
+async def full(call: Call, servers: Sequence[Found], *, single: bool) -> list[orjson.Fragment]:
+    """The bodies of show (`single`) or of a detailed list, without their envelope."""
     viewer = viewer_of(call)
-    statuses: dict[str, str] = {}
-    data: dict[str, str] = {}
-    if extended and viewer.host_status and call.version >= HOST_STATUS_SINCE:
-        statuses = _host_statuses(call.top, servers)
-    if extended and viewer.attributes and call.version >= USER_DATA_SINCE:
-        data = await _user_data(call.top, servers)
-    groups = await _groups(call.top, servers) if call.version >= GROUPS_SINCE and len(servers) == 1 else {}
-    return Look(viewer, call.urls, statuses, data, groups)
+    groups = await _groups(call.top, servers) if single and call.version >= GROUPS_SINCE else {}
+    look = Look(viewer, call.urls, _host_statuses(call, viewer, servers), groups=groups)
+    number = rendered.looker(look, single=single)
+    shown = [rendered.known(found, look, number) for found in servers]
+    missing = [found for found, known in zip(servers, shown, strict=True) if known is None]
+    if missing and viewer.attributes and call.version >= USER_DATA_SINCE:
+        look = evolve(look, user_data=await _user_data(call.top, missing))
+    return [
+        known or rendered.render(found, look, number, single=single)
+        for found, known in zip(servers, shown, strict=True)
+    ]
 
 
 async def _groups(top: Top, servers: Iterable[Found]) -> dict[str, list[str]]:
@@ -44,13 +53,16 @@ async def _groups(top: Top, servers: Iterable[Found]) -> dict[str, list[str]]:
     return {uuid: [group] for (uuid, group), stored in zip(named.items(), found, strict=True) if stored}
 
 
-def _host_statuses(top: Top, servers: Iterable[Found]) -> dict[str, str]:
-    """By server; those without a host are left out."""
-    return {
-        found.instance.uuid: top.liveness.status(found.cell, found.instance.host)
-        for found in servers
-        if found.cell and found.instance.host
-    }
+def _host_statuses(call: Call, viewer: Viewer, servers: Iterable[Found]) -> dict[str, str]:
+    """By server, as far as they are shown; those without a host are left out."""
+    if not viewer.host_status or call.version < HOST_STATUS_SINCE:
+        return {}
+    hosted = [(f.instance.uuid, f.cell, f.instance.host) for f in servers if f.cell and f.instance.host]
+    pairs = {(cell, host) for _, cell, host in hosted}
+    by_host = {(cell, host): call.top.liveness.status(cell, host) for cell, host in pairs}
+    if viewer.unknown_only:
+        by_host = {where: status for where, status in by_host.items() if status == "UNKNOWN"}
+    return {uuid: by_host[cell, host] for uuid, cell, host in hosted if (cell, host) in by_host}
 
 
 async def _user_data(top: Top, servers: Iterable[Found]) -> dict[str, str]:

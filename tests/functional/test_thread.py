@@ -10,8 +10,8 @@ from thread_site import PERSON, TINY, Host, Site, running_site, written
 
 from agents.drivers.simulated import Fault
 from control.conductor.top.builds import NO_VALID_HOST
-from control.servers.find import list_servers
 from control.servers.history import list_actions
+from control.servers.lists import list_servers
 from schemas.errors import HostFull, Locked, NotFound, QuotaExceeded, WrongState
 from schemas.flavor import Flavor
 from schemas.guest import PowerState

@@ -5,16 +5,18 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from control.compute import looks
 from control.compute.call import Body, Call
-from control.compute.looks import look_at
 from control.compute.paging import limit_of, page_of, with_next
 from control.compute.schemas.common import address
 from control.compute.schemas.servers import IGNORED_SORT_KEYS
 from control.compute.server_filters import PLAIN, ServerFilters, filters_of
-from control.compute.views import rendered
 from control.compute.views import servers as views
+from control.compute.views.servers import Look
 from control.servers.change import delete_server, update_server
-from control.servers.find import Found, find_server, list_servers
+from control.servers.changes import changed_servers
+from control.servers.find import Found, find_server
+from control.servers.lists import list_servers, newest_first
 from schemas.errors import Forbidden, Unavailable
 from schemas.server import Instance
 
@@ -48,10 +50,7 @@ async def show(call: Call) -> Body:
     found = await find(call)
     if found.down and call.version < DOWN_CELLS_SINCE:
         raise Unavailable(f"The cell of instance {found.instance.uuid} does not answer now; try again later")
-    look = await look_at(call, [found])
-    if found.down:
-        return {"server": views.unreachable(found.instance, look, single=True)}
-    return {"server": views.server(found.instance, look)}
+    return {"server": (await looks.full(call, [found], single=True))[0]}
 
 
 async def update(call: Call) -> Body:
@@ -71,10 +70,9 @@ async def update(call: Call) -> Body:
         changes["hostname"] = asked["hostname"]
     changed = await change(call, lambda s: evolve(s, **changes))
     if call.version < FULL_PUT_SINCE:
-        look = await look_at(call, [], extended=False)
-        return {"server": views.server(changed, look, extended=False)}
-    look = await look_at(call, [await find(call)])
-    return {"server": views.server(changed, look)}
+        return {"server": views.server(changed, Look(looks.viewer_of(call), call.urls), extended=False)}
+    found = evolve(await find(call), instance=changed, revision=0)
+    return {"server": (await looks.full(call, [found], single=True))[0]}
 
 
 async def change(call: Call, how: Callable[[Instance], Instance], action: str | None = None) -> Instance:
@@ -96,11 +94,10 @@ async def index(call: Call) -> Body:
 
 async def detail(call: Call) -> Body:
     page = await _page(call, "servers:detail:get_all_tenants")
-    look = await look_at(call, page)
-    return _with_next(call, page, rendered.detailed(page, look))
+    return _with_next(call, page, await looks.full(call, page, single=False))
 
 
-def _with_next(call: Call, page: list[Found], shown: list[Body]) -> Body:
+def _with_next(call: Call, page: list[Found], shown: list[Any]) -> Body:
     return with_next(call, "servers", shown, page[-1].instance.uuid if page else None)
 
 
@@ -117,7 +114,7 @@ async def _page(call: Call, all_tenants_rule: str) -> list[Found]:
     limit = limit_of(call)
     if filters.nothing or limit == 0:
         return []
-    down_too = call.version >= DOWN_CELLS_SINCE
+    down_too = call.version >= DOWN_CELLS_SINCE and not filters.tests
 
     def wants(server: Instance) -> bool:
         return filters.wants(server) if server.vm_state != "unknown" else down_too
@@ -134,26 +131,22 @@ async def _page(call: Call, all_tenants_rule: str) -> list[Found]:
 async def _all(
     call: Call, project: str | None, filters: ServerFilters, wants: Callable[[Instance], bool]
 ) -> list[Found]:
-    """Newest first. It costs all servers of the project."""
+    """Newest first. It costs all servers of the project, but for changes-since, which costs what changed."""
 
     async def listed(*, deleted: bool) -> list[Found]:
         return await list_servers(
-            call.top,
-            project=project,
-            marker=None,
-            limit=EVERYTHING,
-            wants=wants,
-            changes_since=filters.changes_since,
-            deleted=deleted,
+            call.top, project=project, marker=None, limit=EVERYTHING, wants=wants, deleted=deleted
         )
 
+    since = filters.changes_since
     if filters.only_deleted:
         return await listed(deleted=True)
+    if since is not None:
+        return await changed_servers(call.top, project, since, wants)
     found = await listed(deleted=False)
-    if filters.with_deleted and filters.changes_since is None:
+    if filters.with_deleted:
         found += await listed(deleted=True)
-    found.sort(key=lambda f: (-f.instance.created_us, f.instance.uuid))
-    return found
+    return sorted(found, key=newest_first)
 
 
 def _order(call: Call) -> list[tuple[str, bool]]:

@@ -26,7 +26,9 @@ async def index(call: Call) -> Body:
 
 
 async def update(call: Call) -> Body:
-    return await (_update_by_uuid(call) if call.version >= UUIDS_SINCE else _update_by_name(call))
+    body = await (_update_by_uuid(call) if call.version >= UUIDS_SINCE else _update_by_name(call))
+    await call.top.liveness.catch_up()
+    return body
 
 
 async def delete(call: Call) -> None:

@@ -9,7 +9,7 @@ from control.compute.call import Body, Call
 from control.compute.paging import next_link, page_of
 from control.compute.views import tenant_usage as views
 from control.compute.views.tenant_usage import Period
-from control.servers.find import list_servers
+from control.servers.lists import list_servers
 from runtime import ambient
 from schemas.errors import BadRequest
 from schemas.server import Instance

@@ -26,6 +26,8 @@ class Viewer:
     attributes: bool = False
     """os-extended-server-attributes"""
     host_status: bool = False
+    unknown_only: bool = False
+    """of the hosts' states only the one that says that nothing is known"""
     flavor_specs: bool = False
     fault_details: bool = False
 
@@ -41,10 +43,6 @@ class Look:
     """base64, by server"""
     groups: Mapping[str, list[str]] = {}
     """uuids of server groups by server"""
-
-    def beside(self, server: str) -> tuple[str | None, ...]:
-        """All that this look knows of one server beside its record."""
-        return self.host_statuses.get(server), self.user_data.get(server)
 
 
 @frozen
@@ -145,11 +143,15 @@ def _progress(server: Instance, _: Look) -> int | None:
     return server.progress if status(server) in WITH_PROGRESS else None
 
 
+def _host_status(server: Instance, look: Look) -> str | None:
+    return look.host_statuses.get(server.uuid, None if look.viewer.unknown_only else "")
+
+
 def _security_groups(server: Instance, _: Look) -> Any:
     return None if server.networks == "none" else DEFAULT_SECURITY_GROUPS
 
 
-LEFT_OUT_WHEN_NONE: Final = frozenset({"fault", "progress", "security_groups"})
+LEFT_OUT_WHEN_NONE: Final = frozenset({"fault", "progress", "security_groups", "host_status"})
 
 FIELDS: Final = (
     Field("id", lambda s, _: s.uuid),
@@ -190,7 +192,7 @@ EXTENSION_FIELDS: Final = (
     Field("OS-EXT-STS:vm_state", lambda s, _: s.vm_state),
     Field("OS-EXT-STS:power_state", lambda s, _: s.power_state),
     Field("os-extended-volumes:volumes_attached", lambda *_: []),
-    Field("host_status", lambda s, k: k.host_statuses.get(s.uuid, ""), since=16, needs="host_status"),
+    Field("host_status", _host_status, since=16, needs="host_status"),
     Field("OS-EXT-SRV-ATTR:host", lambda s, _: s.host, needs="attributes"),
     Field("OS-EXT-SRV-ATTR:hypervisor_hostname", lambda s, _: s.node, needs="attributes"),
     Field("OS-EXT-SRV-ATTR:instance_name", lambda s, _: s.instance_name, needs="attributes"),

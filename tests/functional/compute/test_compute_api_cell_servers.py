@@ -5,10 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from attrs import evolve
 from compute_client import Client
 
+from control.servers.find import instance_key
 from control.top import Top
 from kv.keys import Cell
+from kv.txn import Txn
+from schemas.codec import to_dict
+from schemas.operation import Deleted
 from schemas.server import Instance
 from schemas.shards import shard_of
 
@@ -142,3 +147,48 @@ async def test_usage_of_projects(api: Api, place: Place) -> None:
     )
     await api().refused(403, "GET", "/os-simple-tenant-usage")
     await api().refused(403, "GET", "/os-simple-tenant-usage/project-other")
+
+
+async def test_changes_since_lists_what_changed_and_what_is_gone(api: Api, top: Top, place: Place) -> None:
+    """A poll reads only what was written after a revision that the watches had passed long before."""
+    now = datetime.now(UTC)
+    old = await place(updated=now - timedelta(hours=1), created=now - timedelta(hours=2))
+    new = await place(updated=now)
+    gone = await place(updated=now - timedelta(hours=1), created=now - timedelta(hours=3))
+    dead = evolve(gone, vm_state="deleted", terminated=now, updated=now)
+    cell = top.cells.store("cell1")
+    kept = Deleted(to_dict(dead), now)
+    await cell.commit(Txn("gone").delete(instance_key(gone)).put(Cell.DELETED(now.date().isoformat(), gone.uuid), kept))
+    since = f"{now - timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
+
+    async def polled() -> list[tuple[str, str]]:
+        found = (await api().get(f"/servers/detail?changes-since={since}"))["servers"]
+        return [(s["id"], s["status"]) for s in found]
+
+    assert await polled() == [(new.uuid, "ACTIVE"), (gone.uuid, "DELETED")]
+    revision = await cell.revision()
+    top.liveness._moments["cell1"].note(now - timedelta(minutes=5), revision)
+    assert await polled() == [], "as if all of it had been there before"
+    await api().ok("POST", f"/servers/{old.uuid}/metadata", {"metadata": {"a": "b"}})
+    assert await polled() == [(old.uuid, "ACTIVE")]
+
+
+async def test_a_server_that_left_its_home_is_looked_for_again(api: Api, top: Top, place: Place) -> None:
+    server = await place()
+    await api().get(f"/servers/{server.uuid}")
+    await top.cells.store("cell1").commit(Txn("gone").delete(instance_key(server)))
+    await api().refused(404, "GET", f"/servers/{server.uuid}")
+    await api("stranger").refused(404, "GET", f"/servers/{server.uuid}")
+
+
+async def test_a_page_reads_any_mix_of_projects(api: Api, place: Place) -> None:
+    made = [await place(project=f"project-{'demo' if n % 3 else 'other'}") for n in range(7)]
+    newest = [s.uuid for s in reversed(made)]
+    admin = api("admin")
+    assert [s["id"] for s in (await admin.get("/servers/detail?all_tenants=1"))["servers"]] == newest
+    page = (await admin.get(f"/servers?all_tenants=1&limit=2&marker={newest[2]}"))["servers"]
+    assert [s["id"] for s in page] == newest[3:5]
+    wanted = [s.uuid for s in reversed(made) if s.project == "project-demo"]
+    assert [s["id"] for s in (await api().get("/servers?limit=1"))["servers"]] == wanted[:1]
+    named = await place(name="needle", created=datetime.now(UTC) - timedelta(days=1))
+    assert [s["id"] for s in (await api().get("/servers?limit=1&name=needle"))["servers"]] == [named.uuid]

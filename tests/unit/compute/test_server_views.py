@@ -59,7 +59,7 @@ NEWEST = {"locked", "locked_reason", "description", "tags", "trusted_image_certi
 def shown(
     version: int, *, admin: bool = False, server: Instance = SERVER, extended: bool = True, single: bool = True
 ) -> dict[str, Any]:
-    viewer = Viewer(version, admin, admin, True, admin)
+    viewer = Viewer(version, admin, admin, flavor_specs=True, fault_details=admin)
     look = Look(viewer, URLS, {server.uuid: "UP"}, {server.uuid: "ZGF0YQ=="})
     return views.server(server, look, extended=extended, single=single)
 
@@ -191,3 +191,10 @@ def test_put_shows_less_than_get() -> None:
 )
 def test_status(vm_state: str, task_state: str | None, status: str) -> None:
     assert status_of(vm_state, task_state) == status
+
+
+def test_an_unknown_host_alone_may_be_shown() -> None:
+    viewer = Viewer(16, host_status=True, unknown_only=True)
+    unknown = views.server(SERVER, Look(viewer, URLS, {SERVER.uuid: "UNKNOWN"}))
+    assert unknown["host_status"] == "UNKNOWN"
+    assert "host_status" not in views.server(SERVER, Look(viewer, URLS, {}))
