@@ -36,7 +36,7 @@ def agent_role(settings: Settings) -> Role:
         chosen = settings.agent
         name = chosen.host or socket.gethostname()
         state = Path(chosen.state_dir)
-        with host_lock(state):
+        with host_lock(state), hypervisor_lock(chosen):
             host_id = machine_id(state)
             bus = await Bus.connect(chosen.bus, f"agent {name}", inbox=inbox(name))
             service = Service(bus, AGENT_SERVICE, "0.1.0", f"drives the hypervisor of {name}")
@@ -81,6 +81,22 @@ def _simulated(settings: SimulatedSettings, name: str) -> Iterator[tuple[str, Dr
         hypervisor = SimulatedHypervisor(state / f"{host}.json" if state else None)
         chance = random.Random(f"{settings.seed}/{host}")
         yield host, SimulatedDriver(host, hypervisor, capacity, delays, faults, chance)
+
+
+@contextmanager
+def hypervisor_lock(settings: AgentSettings) -> Iterator[None]:
+    """Keeps two agents of a site off one libvirt, whatever their state directories: each would take the other's guests
+    for strays. A name in the machine's (network) namespace, which ends with the process. Raises AgentSetupError."""
+    if settings.driver != "libvirt":
+        yield
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+        try:
+            lock.bind(f"\0kilonova-agent {settings.site} {settings.libvirt.uri}"[:108])
+        except OSError as error:
+            what = f"{settings.libvirt.uri} for site {settings.site}"
+            raise AgentSetupError(f"another agent drives {what} on this machine already") from error
+        yield
 
 
 def machine_id(state: Path) -> str:

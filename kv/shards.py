@@ -52,6 +52,9 @@ class Shards:
         self._members: Family[str] = families.MEMBERS
         self._unreturned: set[int] = set()
         """given up, but the key may still say that they are ours"""
+        self._expires = 0.0
+        self._next_renewal = 0.0
+        """both of the member's lease, in the loop's time"""
         self._dirty = asyncio.Event()
         self._keepalive = KeepAlive(store.etcd)
         self._member_cache = Cache(store, self._members.under(), self._changed)
@@ -129,26 +132,33 @@ class Shards:
     async def _hold(self, lease: int) -> None:
         """Renews the lease and takes or gives shards until the lease is gone."""
         loop = asyncio.get_running_loop()
-        expires = loop.time() + self._ttl
-        next_renewal = 0.0
+        self._expires = loop.time() + self._ttl
+        self._next_renewal = 0.0
         while True:
-            if loop.time() >= next_renewal:
-                try:
-                    sent = loop.time()
-                    left = await self._keepalive.renew(lease)
-                    if left <= 0:
-                        raise StoreUnavailable("the member's lease ran out")
-                    expires = sent + left
-                except StoreUnavailable:
-                    if loop.time() >= expires:
-                        raise
-                next_renewal = loop.time() + self._ttl / 3
+            await self._renew(lease)
             await self._settle(lease)
             try:
-                async with asyncio.timeout(max(0.05, next_renewal - loop.time())):
+                async with asyncio.timeout(max(0.05, self._next_renewal - loop.time())):
                     await self._dirty.wait()
             except TimeoutError:
                 pass
+
+    async def _renew(self, lease: int) -> None:
+        """When it is due. Raises StoreUnavailable when the lease is gone."""
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        if sent < self._next_renewal:
+            return
+        try:
+            left = await self._keepalive.renew(lease)
+            if left <= 0:
+                self._expires = 0.0
+                raise StoreUnavailable("the member's lease ran out")
+            self._expires = sent + left
+        except StoreUnavailable:
+            if loop.time() >= self._expires:
+                raise
+        self._next_renewal = loop.time() + self._ttl / 3
 
     async def _settle(self, lease: int) -> None:
         self._dirty.clear()
@@ -160,6 +170,7 @@ class Shards:
         for shard in sorted(wanted - self.fences.keys()):
             key = self._leases(shard)
             if key.path not in self._lease_cache.items:
+                await self._renew(lease)  # on a busy machine taking them all takes longer than the lease lasts
                 await self._take(shard, key, lease)
         for shard, fence in list(self.fences.items()):
             seen = self._lease_cache.items.get(fence.key.path)

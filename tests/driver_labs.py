@@ -18,10 +18,13 @@ from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
+import pytest
+
 from agents.drivers.base import Driver
 from agents.drivers.simulated import Delays, SimulatedCapacity, SimulatedDriver, SimulatedGuest, SimulatedHypervisor
 from schemas.guest import GuestMark, GuestSpec, GuestState, ImageGrant, NicSpec
 
+SCRIPTS = Path(__file__).parents[1] / "control" / "site" / "scripts"
 SITE = f"contract-{os.getpid()}"
 
 
@@ -323,6 +326,19 @@ async def console_shows(driver: Driver, server: str, text: str, timeout: float =
         assert monotonic() < end, f"no {text} on the console within {timeout:g} s: {shown[-2000:]}"
         await asyncio.sleep(0.1)
     return shown
+
+
+def libvirt_guest_disk() -> Path:
+    """libvirtd runs, and here is the test guest's disk. Both stay for the next session: they are slow to make. Skips
+    the test where there is no libvirt."""
+    missing = missing_for_libvirt()
+    if missing:
+        pytest.skip(missing)
+    subprocess.run([SCRIPTS / "start-libvirt"], check=True)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    out = cache / "kilonova" / "test-guest"
+    subprocess.run([SCRIPTS / "build-guest", out], check=True)
+    return out / "guest.qcow2"
 
 
 def missing_for_libvirt() -> str | None:

@@ -1,5 +1,6 @@
 """The files that a site writes: configuration for its processes, and what clients need to attach to it."""
 
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -43,11 +44,17 @@ def write_private(path: Path, text: str) -> None:
     new.replace(path)
 
 
+def site_name(layout: Layout) -> str:
+    """What its guests are marked with: sites that share a machine's libvirt must tell theirs apart."""
+    return f"kilonova-{hashlib.sha256(str(layout.root.resolve()).encode()).hexdigest()[:8]}"
+
+
 def control_config(options: SiteOptions, layout: Layout) -> Toml:
     """Sections of schemas.settings.Settings for the control plane: one etcd, one NATS, a prefix for each store."""
     etcd = (f"127.0.0.1:{options.ports.etcd}",)
     bus = {"url": f"nats://127.0.0.1:{options.ports.nats}"}
     return {
+        "site": site_name(layout),
         "top": {
             "site_key_file": str(layout.site_key),
             "store": {"endpoints": etcd, "prefix": "kilonova/global/"},
@@ -70,6 +77,7 @@ def control_config(options: SiteOptions, layout: Layout) -> Toml:
 def agent_config(options: SiteOptions, layout: Layout) -> Toml:
     """The agent's bus and driver, and nothing of the control plane."""
     agent: dict[str, str | int | float | bool | Sequence[str] | Toml] = {
+        "site": site_name(layout),
         "cell": CELL,
         "driver": options.driver,
         "state_dir": str(layout.agent_state),

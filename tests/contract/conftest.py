@@ -1,13 +1,11 @@
 """Real things that contract tests run against, each made once a session."""
 
-import os
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from driver_labs import missing_for_libvirt
+from driver_labs import libvirt_guest_disk
 from etcd_labs import Lab, real_lab, twin_lab
 from substrate import EtcdServer, running
 
@@ -18,20 +16,10 @@ from kv.twin.client import Twin
 from kv.twin.cluster import Cluster
 from schemas.settings import StoreSettings
 
-SCRIPTS = Path(__file__).parents[2] / "control" / "site" / "scripts"
-
 
 @pytest.fixture(scope="session")
 def libvirt_guest() -> Path:
-    """libvirtd runs, and here is the test guest's disk. Both stay for the next session: they are slow to make."""
-    missing = missing_for_libvirt()
-    if missing:
-        pytest.skip(missing)
-    subprocess.run([SCRIPTS / "start-libvirt"], check=True)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    out = cache / "kilonova" / "test-guest"
-    subprocess.run([SCRIPTS / "build-guest", out], check=True)
-    return out / "guest.qcow2"
+    return libvirt_guest_disk()
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,8 @@ class Member:
     pod: str
     store: Store
     told: list[tuple[str, int]] = field(factory=list)
+    slow: float = 0.0
+    """seconds that each gain takes"""
     shards: Shards = field(init=False)
     task: asyncio.Task[None] | None = None
 
@@ -42,6 +44,7 @@ class Member:
 
     def _tell(self, what: str) -> Callable[[int], Awaitable[None]]:
         async def told(shard: int) -> None:
+            await asyncio.sleep(self.slow)
             self.told.append((what, shard))
 
         return told
@@ -142,6 +145,15 @@ async def test_one_member_owns_all(crowd: Crowd) -> None:
     assert sorted(member.told) == [("gained", shard) for shard in range(SHARDS)]
     for shard in (0, 63):
         await member.write(shard)
+
+
+async def test_a_member_that_takes_its_shards_slowly_keeps_them(crowd: Crowd) -> None:
+    """On a busy machine that took longer than the lease, which nobody renewed meanwhile: all were lost, and taken again
+    as slowly, for ever."""
+    crowd.join("a")
+    crowd.members["a"].slow = 1.5 * TTL / SHARDS
+    await eventually(crowd.shared_out, 10 * TTL)
+    assert {what for what, _ in crowd.members["a"].told} == {"gained"}
 
 
 async def test_members_join_and_leave_and_every_shard_has_one_owner(crowd: Crowd) -> None:

@@ -48,6 +48,13 @@ def test_the_agents_configuration_says_nothing_of_the_control_plane() -> None:
     assert (agent.driver, agent.simulated.hosts, agent.bus.url) == ("simulated", 50, "nats://127.0.0.1:14222")
 
 
+def test_a_sites_guests_bear_its_own_name() -> None:
+    control, agent = control_config(OPTIONS, LAYOUT)["site"], agent_config(OPTIONS, LAYOUT)["agent"]
+    assert isinstance(agent, dict)
+    assert control == agent["site"]
+    assert control != control_config(OPTIONS, Layout(Path("/srv/other")))["site"]
+
+
 def test_clouds_yaml_has_an_admin_and_a_demo_cloud() -> None:
     clouds = yaml.safe_load(clouds_yaml(OPTIONS, Secrets("pa:ss", "word")))["clouds"]
     assert clouds["kilonova"]["auth"] == {
