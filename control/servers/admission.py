@@ -7,11 +7,11 @@ so that a busy project costs few transactions and loses no races with itself.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 from attrs import define, field
 
 from control.servers.commits import commit_settled, retried
+from control.servers.expansion import MAX_BYTES, MAX_SERVERS
 from control.servers.groups import joined, read_group
 from control.servers.quota import charged, check_quota, headroom
 from control.top import Top
@@ -22,23 +22,19 @@ from schemas.group import ServerGroup
 from schemas.quota import QuotaUsage
 from schemas.server import Charge, Instance
 
-MAX_SERVERS: Final = 20
-"""a transaction: six writes each, and etcd takes 128"""
-MAX_BYTES: Final = 512 << 10
-"""of user data a transaction; etcd takes 1.5 MiB in all"""
-
 
 @define(eq=False)
 class Applicants:
-    """Servers of one request. `write` adds one's records; at least `needed` must fit, which counts later ones too."""
+    """Servers of one request, of which at least `needed` must fit. `write` adds the records of those that do, or of the
+    first of them and of who sees to the rest."""
 
     servers: list[Instance]
     charge: Charge
     limits: dict[str, int]
     needed: int
-    write: Callable[[Txn, Instance], None]
+    write: Callable[[Txn, list[Instance]], None]
     bytes: int = 0
-    """of user data, all servers together"""
+    """of user data, all that is written at once"""
     group: str | None = None
     """the server group that they join"""
     accepted: asyncio.Future[int] = field(factory=lambda: asyncio.get_running_loop().create_future())
@@ -110,8 +106,8 @@ class Admission:
                 except (BadRequest, QuotaExceeded) as error:
                     refused.append((one, error))
                     continue
-            for server in one.servers[:count]:
-                one.write(txn, server)
+            if count:
+                one.write(txn, one.servers[:count])
             usage = charged(usage, one.charge, count)
             taken.append((one, count))
         for before_joining, group in groups.values():

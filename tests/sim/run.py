@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from attrs import define, field
 
+from control.servers import expansion
 from control.servers.change import change_server, delete_server
 from control.servers.create import ServerDraft, create_servers
 from control.top import Top
@@ -76,6 +77,7 @@ def run_seed(seed: int) -> Outcome:
 
 
 async def _run(loop: VirtualLoop, random: Random, outcome: Outcome) -> None:
+    expansion.MAX_SERVERS = 2  # so that a request for three has a parent
     stormy = random.random() < 0.8
     odds = Odds(lost_before=0.01, lost_after=0.02, late=0.005, slow=0.03) if stormy else Odds()
     site = Site(loop, random, odds=odds, spawn_fails=0.2 if random.random() < 0.3 else 0.0)

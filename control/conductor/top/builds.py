@@ -19,6 +19,8 @@ from control.conductor.top.fences import CellFences
 from control.conductor.top.obituaries import add_release
 from control.images.grants import Grants
 from control.servers.deletion import deletion
+from control.servers.expansion import KIND as MULTI_CREATE
+from control.servers.expansion import expansion
 from control.servers.find import instance_key
 from control.top import Top
 from kv.keys import Cell, Global
@@ -43,7 +45,7 @@ from schemas.server import (
     time_key,
 )
 from schemas.shards import shard_of
-from schemas.subjects import SCHEDULER_SELECT, cell_wake
+from schemas.subjects import SCHEDULER_SELECT, cell_wake, top_wake
 
 log = structlog.get_logger()
 
@@ -74,6 +76,8 @@ class Builds:
         if operation is None:
             return False
         REQUEST_ID.set(operation.value.request_id)
+        if operation.value.kind == MULTI_CREATE:
+            return await self._expand(shard, operation)
         if request is None:
             if operation.value.step == "deleting":
                 await self._delete_in_cell(shard, operation)
@@ -99,6 +103,15 @@ class Builds:
                 return True
             operation = claimed
         return await self._place(shard, operation, request, mapping)
+
+    async def _expand(self, shard: int, parent: Stored[Operation]) -> bool:
+        """Writes the next servers of a large request; True while there are more."""
+        txn, servers = expansion(parent)
+        await self._commit(shard, txn)
+        for server in servers:
+            hint = Wake(server.uuid, server.created_us, server.project)
+            await self._top.bus.hint(top_wake(shard_of(server.uuid)), hint)
+        return True
 
     async def _schedule(self, shard: int, operation: Stored[Operation], spec: RequestSpec) -> Stored[Operation] | None:
         """The operation as claimed, or None when it has to be looked at again."""

@@ -28,9 +28,10 @@ class Gate(Faults):
             await self.open.wait()
 
 
-def write(txn: Txn, server: Instance) -> None:
-    mapping = InstanceMapping(server.uuid, server.project, server.user, server.created)
-    txn.create(Global.INSTANCES(server.uuid), mapping)
+def write(txn: Txn, servers: list[Instance]) -> None:
+    for server in servers:
+        mapping = InstanceMapping(server.uuid, server.project, server.user, server.created)
+        txn.create(Global.INSTANCES(server.uuid), mapping)
 
 
 def one(uuid: str) -> Applicants:
