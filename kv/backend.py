@@ -9,6 +9,9 @@ from schemas.errors import KilonovaError, StoreFull, StoreUnavailable, TooLarge,
 
 NO_ANSWER: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
+STALE_TOKEN: Final = ("invalid auth token", "revision of auth store is old")
+"""etcd's words for a token that it does not know any more, as after a restart: whoever asks for a new one may go on"""
+
 
 class Stream(Protocol):
     """A call in both directions, as grpc.aio has it: `read` gives grpc.aio.EOF at the end and raises AioRpcError when

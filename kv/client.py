@@ -7,7 +7,7 @@ import grpc
 from aetcd import rpc
 from attrs import frozen
 
-from kv.backend import NO_ANSWER, Stream, explain
+from kv.backend import NO_ANSWER, STALE_TOKEN, Stream, explain
 from kv.metrics import CALLS, FAILURES, MOVES
 from schemas.errors import StoreUnavailable
 from schemas.settings import StoreSettings, TlsFiles
@@ -88,6 +88,7 @@ class Etcd:
 
     async def _stream(self, method: Callable[[_Member], Callable[..., Any]]) -> Stream:
         member = self._members[self._at]
+        self._metadata = ()  # what is asked for on a stream is judged by the token that it was opened with
         await self._authenticate(member)
         return _MemberStream(method(member)(metadata=(*self._metadata, _HAS_LEADER)), lambda: self._leave(member))
 
@@ -100,7 +101,7 @@ class Etcd:
     async def _call(
         self, name: str, method: Callable[[_Member], Callable[..., Awaitable[T]]], request: Any, *, writes: bool
     ) -> T:
-        untried = len(self._members)
+        untried, stale = len(self._members), False
         while True:
             member = self._members[self._at]
             untried -= 1
@@ -110,8 +111,9 @@ class Etcd:
                     return await method(member)(request, timeout=self.timeout, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
                 FAILURES.labels(name, error.code().name).inc()
-                if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                    self._metadata = ()  # an expired token: the next call asks for a new one
+                if self._metadata and not stale and any(reason in (error.details() or "") for reason in STALE_TOKEN):
+                    self._metadata, stale, untried = (), True, untried + 1  # refused unseen: say it with a new one
+                    continue
                 if error.code() in NO_ANSWER:
                     self._leave(member)
                 if not untried or _NOT_SENT not in (error.details() or ""):

@@ -16,7 +16,7 @@ import structlog
 from aetcd import rpc
 from attrs import define, field
 
-from kv.backend import Backend, Stream
+from kv.backend import STALE_TOKEN, Backend, Stream
 from kv.metrics import WATCH_BREAKS, WATCH_LAG
 from schemas.errors import StoreUnavailable
 
@@ -253,6 +253,8 @@ class _Session:
             watch.tell(answer.events, _complete(answer))
 
     def _created(self, watch: Watch, answer: Any) -> None:
+        if any(reason in answer.cancel_reason for reason in STALE_TOKEN):
+            raise ConnectionError("the token that the watch stream was opened with has expired")
         if answer.canceled:
             self._ids.pop(watch.id, None)
             watch.fail(StoreUnavailable(f"etcd refused a watch: {answer.cancel_reason}"))

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
+from attrs import evolve
 
 from control.secrets import SiteKey
 from kv.client import Etcd
@@ -237,4 +238,4 @@ async def map_site(store: StoreSettings, bus: BusSettings, directory: Path) -> S
 
 
 def _at(store: StoreSettings, prefix: str) -> StoreSettings:
-    return StoreSettings(store.endpoints, prefix, timeout=store.timeout)
+    return evolve(store, prefix=prefix)

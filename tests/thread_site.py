@@ -38,8 +38,8 @@ from schemas.messages import Select
 from schemas.placement import Usages
 from schemas.quota import QuotaLimits, QuotaUsage
 from schemas.server import CELL0
-from schemas.settings import AgentSettings, ConductorSettings, Settings
-from schemas.subjects import SCHEDULER_SELECT
+from schemas.settings import AgentSettings, BusSettings, ConductorSettings, Settings
+from schemas.subjects import AGENT_SERVICE, SCHEDULER_SELECT, inbox
 
 PERSON = Identity("u1", "somebody", "p1", "project", frozenset({"member"}))
 TINY = Flavor("1", "tiny", vcpus=1, memory_mb=512, root_gb=1)
@@ -60,6 +60,8 @@ class Host:
     """seconds between two words of progress of what takes long"""
     capacity: SimulatedCapacity = field(factory=SimulatedCapacity)
     id: str = field(factory=lambda: str(uuid4()))
+    bus: BusSettings | None = None
+    """its own credentials; None: the cell's"""
 
     def driver(self) -> SimulatedDriver:
         return SimulatedDriver(
@@ -140,8 +142,8 @@ class Site:
         await _until_healthy(health, working, ready)
 
     async def _agent(self, host: Host, ready: asyncio.Event) -> None:
-        bus = await Bus.connect(self.settings.cell.bus, host.name)
-        service = Service(bus, "agent", "0.1.0", "")
+        bus = await Bus.connect(host.bus or self.settings.cell.bus, host.name, inbox(host.name))
+        service = Service(bus, AGENT_SERVICE, "0.1.0", "")
         agent = Agent(self.settings.agent, host.name, host.id, host.driver(), bus, service)
         health = Health({"registered": lambda: agent.registered})
         try:

@@ -75,6 +75,13 @@ async def test_drain_ends_though_nats_is_gone(fragile_nats: NatsServer) -> None:
     assert not bus.connected
 
 
+async def test_of_several_servers_one_that_answers_is_enough(fragile_nats: NatsServer) -> None:
+    url = f"nats://127.0.0.1:{free_port()},{fragile_nats.url}"
+    async with asyncio.timeout(30), paired(url) as pair:
+        await pair.serve(echo)
+        assert await pair.ask("hello") == "hello"
+
+
 async def test_a_wrong_port_is_tried_for_ever_and_can_be_given_up() -> None:
     connecting = asyncio.create_task(Bus.connect(BusSettings(f"nats://127.0.0.1:{free_port()}"), "lost"))
     await asyncio.sleep(0.3)

@@ -12,6 +12,7 @@ import pytest
 from attrs import define, evolve, field
 from certificates import Authority
 from etcd_cluster import EtcdCluster, running_cluster
+from prometheus_client import REGISTRY
 from substrate import EtcdServer, eventually
 
 from kv.cache import Cache, Change
@@ -23,6 +24,7 @@ from kv.txn import Stored, Txn
 from schemas.errors import CompareFailed, StoreUnavailable, UnknownOutcome
 from schemas.settings import StoreSettings, TlsFiles
 
+UNKNOWN = "kilonova_store_transactions_total"
 COUNTERS = Family("counters/{name}", str)
 ALIVE = Family("alive/{name}", str)
 WRITERS = 8
@@ -42,6 +44,8 @@ class Load:
     moments: list[float] = field(factory=list)
     """of the acknowledgements"""
     unknown: int = 0
+    moves: float = 0
+    """to another member"""
     told: dict[str, list[int]] = field(factory=dict)
     """by record: its values as the watch told them"""
     renewed: list[float] = field(factory=list)
@@ -125,7 +129,11 @@ async def load_on(settings: StoreSettings, prefix: str) -> AsyncIterator[Load]:
     try:
         await eventually(lambda: len(load.acknowledged) == WRITERS, 30)
         await load.more()
+        moved = sample("kilonova_store_moves_total")
+        unknown, counted = load.unknown, sample(UNKNOWN, purpose="count", outcome="unknown")
         yield load
+        load.moves = sample("kilonova_store_moves_total") - moved
+        assert sample(UNKNOWN, purpose="count", outcome="unknown") - counted == load.unknown - unknown
         for task in work:
             if task.done():
                 task.result()
@@ -149,6 +157,10 @@ async def load_on(settings: StoreSettings, prefix: str) -> AsyncIterator[Load]:
         await asyncio.gather(following, *work, return_exceptions=True)
         await keepalive.close()
         await etcd.close()
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 async def _patiently(call: Callable[[], Awaitable[int]]) -> int:
@@ -224,6 +236,7 @@ async def test_the_leader_is_killed_and_comes_back(cluster: EtcdCluster) -> None
         await load.more()
     report("three members, the leader killed", load)
     assert load.unknown > 0
+    assert load.moves > 0
 
 
 async def test_the_leader_stands_still(cluster: EtcdCluster) -> None:

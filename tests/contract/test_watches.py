@@ -11,6 +11,7 @@ import pytest
 from aetcd import rpc
 from attrs import define, field
 from etcd_labs import Lab
+from prometheus_client import REGISTRY
 from substrate import eventually
 
 from kv import watches
@@ -140,6 +141,8 @@ async def test_a_quiet_watch_on_a_busy_stream_learns_how_far_it_is(
     """It would have to list again after a compaction of a past that it never had to know."""
     monkeypatch.setattr(watches, "IDLE_SECONDS", 0.05)
     busy, quiet = Cache(store, NOTES.under("busy", "")), Cache(store, NOTES.under("quiet", ""))
+    name = "kilonova_store_watch_lag_seconds_count"
+    measured = REGISTRY.get_sample_value(name) or 0
     async with running(busy, quiet):
         began = quiet.revision
 
@@ -148,6 +151,7 @@ async def test_a_quiet_watch_on_a_busy_stream_learns_how_far_it_is(
             return quiet.revision > began
 
         await eventually(moved, 30)
+    assert (REGISTRY.get_sample_value(name) or 0) > measured
 
 
 @pytest.mark.parametrize("connect", ["etcd"], indirect=True)
