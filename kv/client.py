@@ -13,6 +13,7 @@ from schemas.errors import StoreUnavailable
 from schemas.settings import StoreSettings, TlsFiles
 
 T = TypeVar("T")
+Metadata = tuple[tuple[str, str], ...]
 
 _OPTIONS: Final = [
     ("grpc.keepalive_time_ms", 10_000),
@@ -58,7 +59,7 @@ class Etcd:
         self.target = ",".join(settings.endpoints)
         self._members = [_Member.at(endpoint, settings.tls) for endpoint in settings.endpoints]
         self._at = 0
-        self._metadata: tuple[tuple[str, str], ...] = ()
+        self._token: Metadata = ()
         self._user = (settings.user, settings.password)
 
     async def close(self) -> None:
@@ -88,35 +89,40 @@ class Etcd:
 
     async def _stream(self, method: Callable[[_Member], Callable[..., Any]]) -> Stream:
         member = self._members[self._at]
-        self._metadata = ()  # what is asked for on a stream is judged by the token that it was opened with
-        await self._authenticate(member)
-        return _MemberStream(method(member)(metadata=(*self._metadata, _HAS_LEADER)), lambda: self._leave(member))
+        self._token = ()  # what is asked for on a stream is judged by the token that it was opened with
+        token = await self._authenticate(member)
+        return _MemberStream(method(member)(metadata=(*token, _HAS_LEADER)), lambda: self._leave(member))
 
-    async def _authenticate(self, member: _Member) -> None:
-        if self._user[0] and not self._metadata:
+    async def _authenticate(self, member: _Member) -> Metadata:
+        """What to send along with a call."""
+        if self._user[0] and not self._token:
             request = rpc.AuthenticateRequest(name=self._user[0], password=self._user[1])
             answer = await member.auth.Authenticate(request, timeout=self.timeout)
-            self._metadata = (("token", answer.token),)
+            self._token = (("token", answer.token),)
+        return self._token
 
     async def _call(
         self, name: str, method: Callable[[_Member], Callable[..., Awaitable[T]]], request: Any, *, writes: bool
     ) -> T:
-        untried, stale = len(self._members), False
+        untried, renewed = len(self._members), False
         while True:
             member = self._members[self._at]
             untried -= 1
+            token: Metadata = ()
             try:
-                await self._authenticate(member)
+                token = await self._authenticate(member)
                 with CALLS.labels(name).time():
-                    return await method(member)(request, timeout=self.timeout, metadata=self._metadata)
+                    return await method(member)(request, timeout=self.timeout, metadata=token)
             except grpc.aio.AioRpcError as error:
                 FAILURES.labels(name, error.code().name).inc()
-                if self._metadata and not stale and any(reason in (error.details() or "") for reason in STALE_TOKEN):
-                    self._metadata, stale, untried = (), True, untried + 1  # refused unseen: say it with a new one
+                detail = error.details() or ""
+                if token and not renewed and any(reason in detail for reason in STALE_TOKEN):
+                    renewed, untried = True, untried + 1  # refused unseen: it may be said again
+                    self._token = () if self._token is token else self._token
                     continue
                 if error.code() in NO_ANSWER:
                     self._leave(member)
-                if not untried or _NOT_SENT not in (error.details() or ""):
+                if not untried or _NOT_SENT not in detail:
                     raise explain(self.target, error, writes=writes) from error
 
     def _leave(self, member: _Member) -> None:

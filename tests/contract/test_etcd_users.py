@@ -63,10 +63,10 @@ async def put(store: Store, text: str) -> int:
 async def test_an_expired_token_is_replaced_unnoticed(store: Store) -> None:
     """The call that met one failed."""
     await put(store, "1")
-    used = store.etcd._metadata  # type: ignore[attr-defined]
+    used = store.etcd._token  # type: ignore[attr-defined]
     await asyncio.sleep(TOKEN_SECONDS * 3)
     await put(store, "2")
-    assert store.etcd._metadata != used  # type: ignore[attr-defined]
+    assert store.etcd._token != used  # type: ignore[attr-defined]
 
 
 async def test_a_watch_that_begins_on_an_old_stream_or_after_a_restart_is_told_all(

@@ -13,7 +13,7 @@ from kv.keys import Family
 from kv.store import Store
 from kv.txn import Stored, Txn
 from schemas.codec import record
-from schemas.errors import CompareFailed, StoreFull, StoreUnavailable, UnknownOutcome, UnreadableRecord
+from schemas.errors import CompareFailed, StoreFull, StoreUnavailable, TooLarge, UnknownOutcome, UnreadableRecord
 from schemas.settings import StoreSettings
 
 
@@ -246,7 +246,7 @@ async def test_one_bad_transaction_does_not_spoil_its_neighbours(store: Store) -
     outcome = dict(zip((t.purpose for t in txns), results, strict=True))
     assert isinstance(outcome["good"], int), outcome
     for txn in bad:
-        assert isinstance(outcome[txn.purpose], StoreUnavailable), outcome[txn.purpose]
+        assert isinstance(outcome[txn.purpose], StoreUnavailable | TooLarge), outcome[txn.purpose]
         assert not isinstance(outcome[txn.purpose], UnknownOutcome)
     assert await store.count(NOTES.under("good")) == 20
     assert await store.count(NOTES.under("bad")) == 0
