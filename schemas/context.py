@@ -27,3 +27,9 @@ def new_traceparent(random: bytes) -> str:
 
 def trace_id(traceparent: str) -> str:
     return traceparent[3:35]
+
+
+OPERATION: Final = "kilonova.operation"
+"""Where an ASGI scope says which operation it was, for logs and metrics"""
+BRIEFLY: Final = "kilonova.briefly"
+"""What a room sets in an ASGI scope whose requests are too many to log each"""

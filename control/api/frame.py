@@ -11,8 +11,7 @@ import structlog
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from control.compute.app import OPERATION
-from schemas.context import REQUEST_ID, TRACEPARENT, new_traceparent, valid_traceparent
+from schemas.context import BRIEFLY, OPERATION, REQUEST_ID, TRACEPARENT, new_traceparent, valid_traceparent
 from schemas.errors import TooLarge, fault_name
 
 log = structlog.get_logger()
@@ -34,10 +33,6 @@ STREAMING: Final = "/image/"
 QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 ROOMS: Final = frozenset({"compute", "identity", "image", "placement", "v2.1", "v2", "healthz", "readyz", "metrics"})
 """First path segments that metrics name; anything else is `other`"""
-
-
-BRIEFLY: Final = "kilonova.briefly"
-"""What a room sets in the scope whose requests are too many to log each."""
 
 
 class Frame:

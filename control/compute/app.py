@@ -20,15 +20,13 @@ from control.compute.query import parse_query
 from control.compute.router import Router
 from control.compute.urls import Urls
 from control.top import Top
-from schemas.context import REQUEST_ID
+from schemas.context import OPERATION, REQUEST_ID
 from schemas.errors import BadRequest, Forbidden, NotFound, Unauthorized, UnsupportedMediaType
 from schemas.identity import Identity
 
 ROOTS: Final = {"v2.1": "v2.1", "v2": "v2.0"}
 """First path segment -> name of the version"""
 JSON: Final = (b"content-type", b"application/json")
-OPERATION: Final = "kilonova.operation"
-"""Where the scope says which operation it was, for logs and metrics"""
 
 
 class Verifier(Protocol):

@@ -24,6 +24,7 @@ from control.placement.api.table import OPERATIONS, rules
 from control.placement.view import View
 from control.placement.writer import Writer
 from runtime import ambient
+from schemas.context import BRIEFLY, OPERATION
 from schemas.errors import (
     BadRequest,
     MethodNotAllowed,
@@ -37,10 +38,6 @@ from schemas.settings import PlacementSettings
 
 JSON: Final = (b"content-type", b"application/json")
 NO_CACHE: Final = (b"cache-control", b"no-cache")
-OPERATION: Final = "kilonova.operation"
-"""Where the scope says which operation it was, for logs and metrics"""
-BRIEFLY: Final = "kilonova.briefly"
-"""Says in the scope that these requests are too many to log each"""
 DATED_SINCE: Final = 15
 
 Ask = Callable[[Mapping[str, str]], Awaitable[Identity]]

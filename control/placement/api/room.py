@@ -11,14 +11,10 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control.api.frame import MAX_RESHAPE, QUIET, Frame
-from control.identity.directory import Directory
-from control.identity.keys import Keys
-from control.identity.tokens import Tokens
 from control.placement.api.app import Ask, PlacementApp
 from control.placement.api.asker import ByHeaders, ByToken
 from control.placement.view import View
 from control.placement.writer import Writer
-from control.secrets import SiteKey
 from kv.client import Etcd
 from kv.store import Store
 from runtime.health import Health, health_routes
@@ -91,6 +87,11 @@ async def _asking(settings: Settings, store: Store, health: Health) -> AsyncIter
     if settings.placement.auth_strategy == "noauth2":
         yield ByHeaders()
         return
+    from control.identity.directory import Directory
+    from control.identity.keys import Keys
+    from control.identity.tokens import Tokens
+    from control.secrets import SiteKey
+
     keys = Keys(store, SiteKey.load(settings.top.site_key_file))
     tokens = Tokens(keys, Directory(store), timedelta(hours=settings.api.token_hours))
     health.checks["identity"] = lambda: tokens.ready
