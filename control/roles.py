@@ -16,9 +16,7 @@ from uuid import uuid4
 from runtime.health import Health
 from runtime.http import listen, serve_http
 from runtime.process import Role, drained, run_until
-from schemas.messages import Select
 from schemas.settings import Settings
-from schemas.subjects import SCHEDULER_SELECT
 
 START_SECONDS: Final = 3.0
 """how long a starting API keeps its first clients waiting rather than refuse them"""
@@ -92,7 +90,7 @@ def scheduler_role(settings: Settings) -> Role:
 
             async def serve() -> None:
                 await feed.until_ready()
-                await service.serve("select", SCHEDULER_SELECT, Select, Scheduler(top, feed, pipeline, draw).select)
+                await Scheduler(top, feed, pipeline, draw).serve(service)
                 await asyncio.Event().wait()
 
             await run_until(stopping, feed.run(), serve(), attend_top(top, "nova-scheduler", pod).run())

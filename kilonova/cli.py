@@ -103,6 +103,22 @@ def bootstrap(
 
 
 @app.command()
+def explain(
+    server: Annotated[str, typer.Argument(help="a server's id; none: what the options say")] = "",
+    config: Config = None,
+    flavor: Annotated[str, typer.Option(help="a flavor's id or name")] = "",
+    image: Annotated[str, typer.Option(help="an image's id")] = "",
+    zone: Annotated[str, typer.Option(help="an availability zone")] = "",
+    project: Annotated[str, typer.Option(help="a project's id")] = "",
+) -> None:
+    """Tell which hosts could take a server now and what rules out the others; exit code 1 when there is none."""
+    from control.manage.explain import Asked, explain_placement
+
+    if not explain_placement(load_settings(config), Asked(server, flavor, image, zone, project)):
+        sys.exit(1)
+
+
+@app.command()
 def story(server: str, config: Config = None) -> None:
     """Tell what happened to a server, from its records alone."""
     from control.manage.story import tell_story

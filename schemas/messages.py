@@ -217,3 +217,49 @@ class HostCallReply:
     output: str = ""
     diagnostics: Diagnostics | None = None
     state: GuestState | None = None
+
+
+@record(1)
+@frozen
+class Explain:
+    """What would be decided of this request now? Nothing is claimed. `hosts`: how many of the best are told."""
+
+    spec: RequestSpec
+    hosts: int = 10
+
+
+@frozen
+class Obstacle:
+    """`stage` is `host`, `traits`, `aggregates`, `capacity`, `request` or a filter's name. `removed`: hosts of which
+    this is the first reason; `alone`: of which it is the only one, so that they could take the request without it."""
+
+    stage: str
+    reason: str
+    removed: int
+    alone: int
+    note: str = ""
+
+
+@frozen
+class Weighed:
+    """A host that can take the request: its place in the order comes from the sum of the weighers' parts."""
+
+    host: str
+    cell: str
+    weight: float
+    parts: dict[str, float]
+    times: int
+    """how many such requests its free room holds"""
+
+
+@record(1)
+@frozen
+class Explained:
+    """Of `hosts` hosts `fitting` can take the request; together they have room for `times` of them."""
+
+    hosts: int
+    fitting: int
+    times: int
+    asked: dict[str, int]
+    obstacles: tuple[Obstacle, ...] = ()
+    best: tuple[Weighed, ...] = ()

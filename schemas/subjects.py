@@ -7,6 +7,8 @@ from attrs import frozen
 
 SCHEDULER_SELECT: Final = "kn.scheduler.select"
 """queue group: choose and claim hosts for a batch of operations"""
+SCHEDULER_EXPLAIN: Final = "kn.scheduler.explain"
+"""queue group: what would be decided now, and why"""
 
 AGENT_SERVICE: Final = "agent"
 """the name under which every agent's functions are discovered"""

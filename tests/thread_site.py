@@ -34,12 +34,11 @@ from schemas.context import REQUEST_ID
 from schemas.errors import NotFound
 from schemas.flavor import Flavor
 from schemas.identity import Identity
-from schemas.messages import Select
 from schemas.placement import Usages
 from schemas.quota import QuotaLimits, QuotaUsage
 from schemas.server import CELL0
 from schemas.settings import AgentSettings, BusSettings, ConductorSettings, Settings
-from schemas.subjects import AGENT_SERVICE, SCHEDULER_SELECT, inbox
+from schemas.subjects import AGENT_SERVICE, inbox
 
 PERSON = Identity("u1", "somebody", "p1", "project", frozenset({"member"}))
 TINY = Flavor("1", "tiny", vcpus=1, memory_mb=512, root_gb=1)
@@ -116,7 +115,7 @@ class Site:
             try:
                 await feed.until_ready()
                 await eventually(lambda: feed.usable_cells() == {"cell1"}, 10)
-                await service.serve("select", SCHEDULER_SELECT, Select, Scheduler(top, feed).select)
+                await Scheduler(top, feed).serve(service)
                 ready.set()
                 await asyncio.Event().wait()
             finally:

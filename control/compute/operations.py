@@ -4,7 +4,7 @@ from typing import Final
 
 from control.compute.operation import Operation
 from control.compute.policy import Role
-from control.compute.tables import aggregates, flavors, keypairs, operators, server_groups, servers, versions
+from control.compute.tables import aggregates, flavors, keypairs, operators, own, server_groups, servers, versions
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *versions.OPERATIONS,
@@ -14,6 +14,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *operators.OPERATIONS,
     *aggregates.OPERATIONS,
     *server_groups.OPERATIONS,
+    *own.OPERATIONS,
 )
 
 

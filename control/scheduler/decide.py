@@ -183,6 +183,11 @@ def _with_preferred(model: Model, rows: Column, total: Column, request: Request)
     return worth
 
 
+def order_of(model: Model, rows: Column, worth: Column) -> Column:
+    """The places of all rows by worth, equals by rank."""
+    return _best(worth, model.numbers["rank"][rows], len(rows))
+
+
 def _in_order(model: Model, rows: Column, worth: Column, taste: Taste) -> Iterator[int]:
     """Places by worth; equals by rank, or shuffled."""
     rank = model.numbers["rank"][rows]

@@ -4,15 +4,15 @@ liveness in the cells."""
 import asyncio
 from collections import Counter, defaultdict
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define
 
-from control.cells.registry import CellAccess
+from control.cells.registry import CellAccess, Cells
 from control.scheduler.model import Model
-from control.top import Top
 from kv.cache import Cache, Change
 from kv.keys import Cell, Global
+from kv.store import Store
 from schemas.aggregate import Aggregate
 from schemas.group import ServerGroup
 from schemas.host import Alive, Host, HostMapping
@@ -26,13 +26,23 @@ class _CellFeed:
     tasks: list[asyncio.Task[None]]
 
 
+class Stores(Protocol):
+    """What is read: the global store and the cells. A Top is one."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def cells(self) -> Cells: ...
+
+
 class Feed:
     """`with_servers`: the model is to know which servers are on each host, and of which images. `draw` orders equal
     hosts."""
 
-    def __init__(self, top: Top, *, with_servers: bool = False, draw: Random | None = None) -> None:
+    def __init__(self, top: Stores, *, with_servers: bool = False, draw: Random | None = None) -> None:
         self.model = Model(draw)
-        self._top = top
+        self._cells_known = top.cells
         self._mappings = Cache(top.store, Global.HOSTS.under(), self._mapping)
         self._providers = Cache(top.store, Global.PROVIDERS.under(), self._provider)
         self._usages = Cache(top.store, Global.USAGES.under(), self._usage)
@@ -63,18 +73,30 @@ class Feed:
         for cache in self._caches:
             await cache.synced.wait()
 
+    async def until_cells_ready(self) -> None:
+        """Returns when every cell was listed once."""
+        for feed in list(self._cells.values()):
+            await feed.hosts.synced.wait()
+            await feed.alive.synced.wait()
+
+    def listed_cells(self) -> frozenset[str]:
+        """Enabled cells that were listed, for who looks once and does not follow."""
+        enabled = self._cells_known.enabled()
+        listed = (n for n, f in self._cells.items() if f.hosts.synced.is_set() and f.alive.synced.is_set())
+        return frozenset(listed) & enabled
+
     async def wait_until(self, revision: int) -> None:
         """Returns when the model holds every write to the global store up to this revision."""
         await asyncio.gather(*(cache.wait_until(revision) for cache in self._caches))
 
     def usable_cells(self) -> frozenset[str]:
         """Enabled cells whose watches are alive: a cell that is not heard of takes nothing."""
-        enabled = self._top.cells.enabled()
+        enabled = self._cells_known.enabled()
         return frozenset(n for n, f in self._cells.items() if n in enabled and f.alive.connected and f.hosts.connected)
 
     async def run(self) -> None:
-        for name in self._top.cells.names():
-            self._join(self._top.cells.access(name))
+        for name in self._cells_known.names():
+            self._join(self._cells_known.access(name))
         try:
             async with asyncio.TaskGroup() as group:
                 for cache in self._caches:

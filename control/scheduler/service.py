@@ -8,14 +8,17 @@ model of this process; only other processes' claims can be lost to.
 import asyncio
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable
+from datetime import datetime
 from random import Random
 from typing import Any, Final
 
 import structlog
 from attrs import define, evolve, field
 
+from bus.service import Service
 from control.scheduler.claims import MAX_CLAIMS, Claim, claimed
 from control.scheduler.decide import Choice, Refusal, Taste, choose_many
+from control.scheduler.explain import explain
 from control.scheduler.feed import Feed
 from control.scheduler.model import HostState
 from control.scheduler.pipeline import Pipeline, load_pipeline
@@ -25,13 +28,17 @@ from kv.keys import Global
 from kv.txn import Stored
 from runtime import ambient
 from schemas.errors import CompareFailed, KilonovaError, UnknownOutcome
-from schemas.messages import Select, Selected, Selection, SelectItem
+from schemas.messages import Explain, Explained, Select, Selected, Selection, SelectItem
+from schemas.operation import Operation
 from schemas.server import RequestSpec
 from schemas.shards import shard_of
+from schemas.subjects import SCHEDULER_EXPLAIN, SCHEDULER_SELECT
 
 log = structlog.get_logger()
 
 TRIES: Final = 10
+_NOBODY: Final = Operation("", "", "", datetime.min, datetime.min)
+"""for a question that is no server's"""
 FRESH_SECONDS: Final = 1.0
 """how long a refusal waits for the watches to catch up with the request"""
 
@@ -71,6 +78,10 @@ class Scheduler:
         """by group with a claim under way: its other members wait"""
         self._tasks: set[asyncio.Task[None]] = set()
 
+    async def serve(self, service: Service) -> None:
+        await service.serve("select", SCHEDULER_SELECT, Select, self.select)
+        await service.serve("explain", SCHEDULER_EXPLAIN, Explain, self.explain)
+
     async def select(self, request: Select, _: str) -> Selected:
         loop = asyncio.get_running_loop()
         wanted = [_Wanted(item, loop.create_future()) for item in request.items]
@@ -80,6 +91,12 @@ class Scheduler:
         self._enqueue(wanted)
         answers = await asyncio.gather(*(w.answer for w in wanted))
         return Selected(tuple(a for a in answers if a is not None))
+
+    async def explain(self, request: Explain, _: str) -> Explained:
+        """What would be decided now, on the present model."""
+        wanted = _Wanted(SelectItem(_NOBODY, 0, request.spec), asyncio.get_running_loop().create_future())
+        await self._look_up_hints([wanted])
+        return explain(self._feed.model, self._request(wanted), self._pipeline, request.hosts)
 
     async def _look_up_hints(self, wanted: Iterable[_Wanted]) -> None:
         """Hosts of the servers that `same_host` and `different_host` name, from their claims."""

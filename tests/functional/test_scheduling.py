@@ -8,17 +8,22 @@ from typing import Any
 
 import pytest
 from substrate import eventually, map_site
-from thread_site import PERSON, Host, Site, running_site, written
+from thread_site import PERSON, TINY, Host, Site, running_site, written
 
 from agents.drivers.simulated import Fault
 from control.cells.aggregates import add_host, create_aggregate
 from control.cells.hosts import set_host
+from control.manage.explain import Asked, explain_placement
 from control.servers.groups import create_group, delete_group, get_group
-from kv.keys import Cell
+from kv.keys import Cell, Global
+from kv.txn import Txn
 from runtime import ambient
-from schemas.errors import HostFull
+from schemas.errors import HostFull, NotFound
+from schemas.flavor import Flavor
 from schemas.group import Policy, ServerGroup
+from schemas.messages import Explain, Explained
 from schemas.settings import BusSettings, StoreSettings
+from schemas.subjects import SCHEDULER_EXPLAIN
 
 HOSTS = ("h1", "h2", "h3")
 
@@ -139,3 +144,21 @@ async def test_zones_and_hosts_that_serve(site: Site) -> None:
         "1 forced down",
         "1 down",
     }
+
+
+async def test_a_refusal_is_explained_to_operators(site: Site, tmp_path: Path) -> None:
+    """By the scheduler over the bus, and by the command from the stores alone."""
+    await site.top.store.commit(Txn("flavor").put(Global.FLAVORS(TINY.id), TINY))
+    uuid = await site.create(Flavor("9", "huge", vcpus=4096, memory_mb=64, root_gb=1))
+    await site.at_rest(uuid, "error")
+    stored = await site.top.store.get(Global.SPECS(uuid))
+    assert stored
+    told = await site.top.bus.request(SCHEDULER_EXPLAIN, Explain(stored.value), Explained, 5)
+    (why,) = told.obstacles
+    assert (told.hosts, told.fitting, why.reason, why.removed, why.alone) == (3, 0, "lack 4096 VCPU", 3, 3)
+    command = asyncio.to_thread(explain_placement, site.settings, Asked(uuid))
+    assert await command is False
+    await site.stop("scheduler")
+    assert await asyncio.to_thread(explain_placement, site.settings, Asked(flavor="tiny")) is True
+    with pytest.raises(NotFound):
+        await asyncio.to_thread(explain_placement, site.settings, Asked("unknown"))
