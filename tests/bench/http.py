@@ -30,7 +30,7 @@ class _Wire(asyncio.Protocol):
 
     transport: asyncio.Transport | None = None
     answer: asyncio.Future[Answer] | None = None
-    _seen: bytes = b""
+    _seen: bytearray = field(factory=bytearray)
     _body_at: int = 0
     _ends_at: int = 0
 
@@ -44,10 +44,11 @@ class _Wire(asyncio.Protocol):
             if end < 0:
                 return
             self._body_at = end + len(_HEAD_END)
-            self._ends_at = self._body_at + _length(self._seen[:end].lower())
+            self._ends_at = self._body_at + _length(bytes(self._seen[:end]).lower())
         if len(self._seen) >= self._ends_at:
-            answer = Answer(int(self._seen[9:12]), self._seen[self._body_at : self._ends_at])
-            self._seen, self._body_at = self._seen[self._ends_at :], 0
+            answer = Answer(int(self._seen[9:12]), bytes(self._seen[self._body_at : self._ends_at]))
+            del self._seen[: self._ends_at]
+            self._body_at = 0
             assert self.answer is not None
             self.answer.set_result(answer)
 

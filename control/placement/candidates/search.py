@@ -50,12 +50,12 @@ class Combination:
 
     def at(self, root: Node) -> Iterator[Request]:
         """The candidates of one tree."""
-        choices = [list(group.at(root)) for group in self._groups]
-        if all(choices):
+        choices = [_Remembered(group.at(root)) for group in self._groups]
+        if all(any(True for _ in options) for options in choices):
             yield from self._extend(choices, (), {})
 
     def _extend(
-        self, choices: list[list[Option]], chosen: tuple[Option, ...], amounts: dict[tuple[int, str], int]
+        self, choices: "list[_Remembered]", chosen: tuple[Option, ...], amounts: dict[tuple[int, str], int]
     ) -> Iterator[Request]:
         depth = len(chosen)
         if depth == len(choices):
@@ -97,6 +97,20 @@ class Combination:
         nodes = [self._forest.at(row) for row in {row for option in options for row in option.rows}]
         lines = [set(_line(node)) for node in nodes]
         return any(all(node in line for line in lines) for node in nodes)
+
+
+class _Remembered:
+    """Options that are made when they are first needed."""
+
+    def __init__(self, options: Iterator[Option]) -> None:
+        self._options = options
+        self._made: list[Option] = []
+
+    def __iter__(self) -> Iterator[Option]:
+        yield from self._made
+        for option in self._options:
+            self._made.append(option)
+            yield option
 
 
 def _line(node: Node | None) -> Iterator[Node]:
