@@ -17,6 +17,7 @@ from attrs import evolve
 from control.conductor.cell.commit import finished_action
 from control.conductor.top.fences import CellFences
 from control.conductor.top.obituaries import add_release
+from control.conductor.top.selecting import Selecting
 from control.images.grants import Grants
 from control.servers.deletion import deletion
 from control.servers.expansion import KIND as MULTI_CREATE
@@ -29,8 +30,8 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import BusUnavailable, CompareFailed, NobodyListens
-from schemas.messages import Select, Selected, SelectItem, Wake
+from schemas.errors import CompareFailed, NobodyListens
+from schemas.messages import SelectItem, Wake
 from schemas.operation import Line, Operation
 from schemas.server import (
     CELL0,
@@ -45,7 +46,7 @@ from schemas.server import (
     time_key,
 )
 from schemas.shards import shard_of
-from schemas.subjects import SCHEDULER_SELECT, cell_wake, top_wake
+from schemas.subjects import cell_wake, top_wake
 
 log = structlog.get_logger()
 
@@ -53,9 +54,6 @@ NO_VALID_HOST: Final = "No valid host was found. There are not enough hosts avai
 RETRIES_EXCEEDED: Final = (
     "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance {uuid}."
 )
-SELECT_SECONDS: Final = (1.5, 12.0)
-"""A scheduler that died over a question is not waited for long; a slow one is given twice as long each time, so that
-asking again does not bury it."""
 
 
 class Builds:
@@ -64,8 +62,7 @@ class Builds:
         self._fences = fences
         self._top = top
         self._grants = grants
-        self._patience: dict[str, float] = {}
-        """seconds for the scheduler's answer, by servers that did not get one yet"""
+        self._selecting = Selecting(top.bus)
 
     async def look(self, shard: int, server: str) -> bool:
         """Brings a build one step on; False when there is none."""
@@ -119,26 +116,21 @@ class Builds:
         if op.attempt > self._top.settings.scheduler.max_attempts:
             await self._refused(shard, operation, RETRIES_EXCEEDED.format(uuid=op.server))
             return None
-        select = Select((SelectItem(op, operation.mod_revision, spec),))
-        shortest, longest = SELECT_SECONDS
-        patience = self._patience.pop(op.server, shortest)
         try:
-            selected = await self._top.bus.request(SCHEDULER_SELECT, select, Selected, patience)
-        except BusUnavailable:
-            self._patience[op.server] = min(patience * 2, longest)
-            raise
+            selection = await self._selecting.host_for(SelectItem(op, operation.mod_revision, spec))
         except NobodyListens:
             if ambient.now() > op.deadline:
                 await self._refused(shard, operation, "No scheduler answered in time.")
                 return None
             raise
-        for selection in selected.decided:
-            if selection.operation is not None:
-                return evolve(operation, value=selection.operation, mod_revision=selection.revision)
-            reason = selection.refusal or "no host"
-            if op.fault is not None and op.attempt > 1:
-                reason = f"{reason}; the last attempt failed: {op.fault.message}"
-            await self._refused(shard, operation, NO_VALID_HOST, reason)
+        if selection is None:
+            return None
+        if selection.operation is not None:
+            return evolve(operation, value=selection.operation, mod_revision=selection.revision)
+        reason = selection.refusal or "no host"
+        if op.fault is not None and op.attempt > 1:
+            reason = f"{reason}; the last attempt failed: {op.fault.message}"
+        await self._refused(shard, operation, NO_VALID_HOST, reason)
         return None
 
     async def _place(
