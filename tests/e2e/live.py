@@ -19,7 +19,9 @@ from openstackclient.shell import OpenStackShell
 from osc_lib.clientmanager import ClientCache, ClientManager
 from substrate import free_port
 
+from control.manage.bootstrap import bootstrap_site
 from control.site.files import to_toml
+from runtime.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
@@ -194,7 +196,7 @@ def running_api(etcd: str, nats: str, directory: Path, **settings: Any) -> Itera
     file = directory / "control.toml"
     file.write_text(to_toml(config))
     api = Api(file, port, directory / "api.log", [])
-    command(api, "bootstrap", "--password", PASSWORD, "--demo-password", DEMO_PASSWORD)
+    bootstrap_site(load_settings(file), PASSWORD, DEMO_PASSWORD, "")
     try:
         api.start()
         yield api
