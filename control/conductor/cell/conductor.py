@@ -11,14 +11,15 @@ from bus.client import Bus
 from bus.service import Endpoint, Service
 from control.conductor.cell.hosts import Hosts
 from control.conductor.cell.observer import Observer
-from control.conductor.cell.reaper import Reaper
 from control.conductor.cell.runner import Runner
 from control.conductor.engine import Engine
+from control.conductor.reaper import Reaper
 from control.releases import attend_cell
 from kv.client import Etcd
 from kv.keys import Cell
 from kv.shards import Shards
 from kv.store import Store
+from kv.txn import Txn
 from runtime.health import Health
 from runtime.process import drained, run_until
 from schemas.errors import Conflict, Unavailable
@@ -58,7 +59,8 @@ class CellConductor:
             settings.conductor.rescan_seconds,
             self.runner.stir,
         )
-        self.reaper = Reaper(store, self.shards, settings.conductor.deleted_days)
+        days = settings.conductor.deleted_days
+        self.reaper = Reaper(lambda: store, self.shards.fences, self._commit, days)
         self._cell = cell
         self._store = store
         self._bus = bus
@@ -80,6 +82,9 @@ class CellConductor:
         await self.hosts.services.synced.wait()
         await self.hosts.alive.synced.wait()
         await self.shards.run()
+
+    async def _commit(self, shard: int, txn: Txn) -> int:
+        return await self._store.commit(self.shards.guard(txn, shard))
 
     async def _gained(self, shard: int) -> None:
         subject = report(self._cell, shard, "*")

@@ -6,6 +6,7 @@ from typing import Any
 
 from bus.service import Service
 from control.conductor.engine import Engine
+from control.conductor.reaper import Reaper
 from control.conductor.top.builds import Builds
 from control.conductor.top.fences import CellFences
 from control.conductor.top.hosts import HostSync
@@ -18,6 +19,7 @@ from kv.shards import Shards
 from runtime.health import Health
 from runtime.process import drained, run_until
 from schemas.messages import HostCall, HostCallReply, Wake
+from schemas.server import CELL0
 from schemas.subjects import call, cell_call, top_wake
 
 
@@ -39,15 +41,21 @@ class SuperConductor:
             self._look,
             settings.conductor.rescan_seconds,
         )
+        self._reaper = Reaper(
+            lambda: top.cells.store(CELL0),
+            self._shards.fences,
+            lambda shard, txn: fences.commit(top.cells.store(CELL0), shard, txn),
+            settings.conductor.deleted_days,
+        )
+        """cell0 has no conductor of its own"""
         self._outboxes = Outboxes(top, self._shards, fences, self._engine.wake)
 
     async def run(self, health: Health, stopping: asyncio.Event, *beside: Coroutine[Any, Any, None]) -> None:
         await self._service.start()
         await self._service.serve("call", call("*"), HostCall, self._call)
         health.checks["shards"] = lambda: self._shards.settled
-        await run_until(
-            stopping, self._outboxes.run(), self._hosts.run(), self._shards.run(), self._engine.run(), *beside
-        )
+        own = (self._outboxes, self._hosts, self._shards, self._engine, self._reaper)
+        await run_until(stopping, *(part.run() for part in own), *beside)
         await drained(5, self._engine.drain(), self._service.stop())
 
     async def _look(self, shard: int, hint: Wake) -> bool:

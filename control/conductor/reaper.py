@@ -1,13 +1,13 @@
 """Forgets deleted servers for good when they were kept for long enough: their last records and their histories."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Container
 from datetime import date, timedelta
 from typing import Final
 
 import structlog
 
 from kv.keys import Cell
-from kv.shards import Shards
 from kv.store import Store
 from kv.txn import Txn
 from runtime import ambient
@@ -21,12 +21,18 @@ AT_ONCE: Final = 100
 """keys a transaction"""
 
 
-class Reaper:
-    """Each conductor reaps the servers of its own shards."""
+Commit = Callable[[int, Txn], Awaitable[int]]
+"""(shard, transaction): commits it under the fence of the shard's owner."""
 
-    def __init__(self, store: Store, shards: Shards, days: int) -> None:
-        self._shards = shards
+
+class Reaper:
+    """Each conductor reaps the servers of its own shards in its cell, a super conductor those of its own in cell0.
+    `owned` are the shards, by number; `store` is asked for each time, since a mapping may change."""
+
+    def __init__(self, store: Callable[[], Store], owned: Container[int], commit: Commit, days: int) -> None:
         self._store = store
+        self._owned = owned
+        self._commit = commit
         self._days = days
 
     async def run(self) -> None:
@@ -40,18 +46,18 @@ class Reaper:
     async def reap(self, today: date) -> int:
         """How many servers were forgotten."""
         last = (today - timedelta(days=self._days)).isoformat()
-        reaped = 0
-        for path in await self._store.paths(Cell.DELETED.between(start="", end=last)):
+        store, reaped = self._store(), 0
+        for path in await store.paths(Cell.DELETED.between(start="", end=last)):
             _, day, uuid = path.split("/")
             shard = shard_of(uuid)
-            if shard not in self._shards.fences:
+            if shard not in self._owned:
                 continue
-            actions = await self._store.range(Cell.ACTIONS.under(uuid, ""))
+            actions = await store.range(Cell.ACTIONS.under(uuid, ""))
             for i in range(0, len(actions), AT_ONCE):
                 txn = Txn("reap history")
                 for stored in actions[i : i + AT_ONCE]:
                     txn.delete(stored.key)
-                await self._store.commit(self._shards.guard(txn, shard))
-            await self._store.commit(self._shards.guard(Txn("reap server").delete(Cell.DELETED(day, uuid)), shard))
+                await self._commit(shard, txn)
+            await self._commit(shard, Txn("reap server").delete(Cell.DELETED(day, uuid)))
             reaped += 1
         return reaped
