@@ -51,7 +51,8 @@ class Operation:
 @record(1)
 @frozen
 class Outbox:
-    """A cell's result for the top: `deleted` or `build-failed`. The top applies it once and removes it."""
+    """What a cell has for the top: `deleted`, `build-failed` or `image-grant-wanted`. The top applies it once and
+    removes it."""
 
     server: str
     kind: str

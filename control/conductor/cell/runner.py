@@ -9,6 +9,7 @@ import structlog
 from attrs import define, evolve, field
 
 from bus.client import Bus
+from control.conductor.cell import leave
 from control.conductor.cell.commit import transaction
 from control.conductor.cell.guests import mark_of, spec_of
 from control.conductor.cell.hosts import Hosts
@@ -108,6 +109,15 @@ class Runner:
         saga = SAGAS[op.kind]
         step = step_of(saga, op)
         spec = None
+        if step.with_spec and leave.has_run_out(op, now := ambient.now()):
+            if leave.is_awaited(op, now):
+                return False  # the top's hint, or the next scan, comes back to it
+            if not op.inputs.get("leave_wanted"):
+                until = now + timedelta(seconds=step.timeout(self._settings))
+                await self._store.commit(self._shards.guard(leave.asking(operation, instance.value, until, now), shard))
+                return False
+            failure = Failed("ImageUnusable", "no new leave to fetch the image came in time")
+            return isinstance(await self._commit(shard, saga, operation, instance, failure), Advance)
         if step.with_spec:
             url = str(op.inputs.get("image_url", ""))
             data = user_data.value.data if user_data else None

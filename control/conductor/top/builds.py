@@ -16,9 +16,9 @@ from attrs import evolve
 
 from control.conductor.cell.commit import finished_action
 from control.conductor.top.fences import CellFences
+from control.conductor.top.leave import ImageLeave
 from control.conductor.top.obituaries import add_release
 from control.conductor.top.selecting import Selecting
-from control.images.grants import Grants
 from control.servers.deletion import deletion
 from control.servers.expansion import KIND as MULTI_CREATE
 from control.servers.expansion import expansion
@@ -57,11 +57,11 @@ RETRIES_EXCEEDED: Final = (
 
 
 class Builds:
-    def __init__(self, top: Top, shards: Shards, fences: CellFences, grants: Grants) -> None:
+    def __init__(self, top: Top, shards: Shards, fences: CellFences, leave: ImageLeave) -> None:
         self._shards = shards
         self._fences = fences
         self._top = top
-        self._grants = grants
+        self._leave = leave
         self._selecting = Selecting(top.bus)
 
     async def look(self, shard: int, server: str) -> bool:
@@ -182,10 +182,6 @@ class Builds:
             availability_zone=op.results.get("zone") or draft.availability_zone,
             updated=now,
         )
-        inputs = {}
-        if draft.image is not None:
-            expires = now + timedelta(minutes=self._top.settings.api.image_grant_minutes)
-            inputs["image_url"] = self._grants.url(draft.image.digest, cell, expires)
         boot = Operation(
             server=op.server,
             kind="boot",
@@ -199,7 +195,7 @@ class Builds:
             attempt=op.attempt,
             generation=op.generation,
             host=host,
-            inputs=inputs,
+            inputs=self._leave.inputs(draft.image, cell, now),
             results={k: v for k, v in op.results.items() if k in ("tried", "alternates")},
             story=(*op.story, Line(now, f"handed to cell {cell}")),
         )

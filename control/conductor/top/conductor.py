@@ -10,6 +10,7 @@ from control.conductor.reaper import Reaper
 from control.conductor.top.builds import Builds
 from control.conductor.top.fences import CellFences
 from control.conductor.top.hosts import HostSync
+from control.conductor.top.leave import ImageLeave
 from control.conductor.top.outboxes import Outboxes
 from control.identity.keys import Keys
 from control.images.grants import Grants
@@ -30,7 +31,8 @@ class SuperConductor:
         self._service = Service(top.bus, "super-conductor", "0.1.0", "carries out what needs a claim or crosses cells")
         self._shards = Shards(top.store, pod, settings.conductor.lease_ttl, self._gained, self._lost, Global)
         fences = CellFences(self._shards)
-        self._builds = Builds(top, self._shards, fences, Grants(keys, settings.api.url))
+        leave = ImageLeave(Grants(keys, settings.api.url), settings.api.image_grant_minutes)
+        self._builds = Builds(top, self._shards, fences, leave)
         self._hosts = HostSync(top, self._shards)
         self._engine = Engine(
             top.store,
@@ -48,7 +50,7 @@ class SuperConductor:
             settings.conductor.deleted_days,
         )
         """cell0 has no conductor of its own"""
-        self._outboxes = Outboxes(top, self._shards, fences, self._engine.wake)
+        self._outboxes = Outboxes(top, self._shards, fences, leave, self._engine.wake)
 
     async def run(self, health: Health, stopping: asyncio.Event, *beside: Coroutine[Any, Any, None]) -> None:
         await self._service.start()

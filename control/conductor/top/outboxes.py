@@ -1,23 +1,29 @@
-"""What the cells tell the top: a server was deleted, a build failed. Each is applied once, then removed."""
+"""What the cells tell the top: a server was deleted, a build failed, a build needs its image's grant renewed. Each is
+applied once, then removed."""
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 from attrs import define, evolve
 
 from control.cells.registry import CellAccess
+from control.conductor.cell.leave import WANTED, renewed
 from control.conductor.top.fences import CellFences
+from control.conductor.top.leave import ImageLeave
 from control.conductor.top.obituaries import Obituaries, add_release
 from control.top import Top
 from kv.cache import Cache, Change
 from kv.keys import Cell, Global
 from kv.shards import Shards
 from kv.txn import Stored, Txn
+from runtime import ambient
 from schemas.messages import Wake
 from schemas.operation import Line, Operation, Outbox
 from schemas.server import BuildRequest, InstanceMapping, ServerIndex, UserData, time_key
 from schemas.shards import shard_of
+from schemas.subjects import cell_wake
 
 log = structlog.get_logger()
 
@@ -31,11 +37,14 @@ class _Watched:
 class Outboxes:
     """`on_news(server)` is called for each new record; `look` applies what there is of a server."""
 
-    def __init__(self, top: Top, shards: Shards, fences: CellFences, on_news: Callable[[Wake], None]) -> None:
+    def __init__(
+        self, top: Top, shards: Shards, fences: CellFences, leave: ImageLeave, on_news: Callable[[Wake], None]
+    ) -> None:
         self._shards = shards
         self._fences = fences
         self._obituaries = Obituaries(top, shards)
         self._top = top
+        self._image_leave = leave
         self._on_news = on_news
         self._cells: dict[str, _Watched] = {}
         self._pending: dict[str, tuple[str, Stored[Outbox]]] = {}
@@ -71,6 +80,11 @@ class Outboxes:
             if await self._top.store.get(Global.OPERATIONS(shard, server)) is not None:
                 return False  # given back before it was handed over: that comes first
             log.error("a build was given back that nobody hands over", cell=cell)
+        if record.value.kind == WANTED:
+            await self._renew(shard, cell, record)
+            if self._pending.get(server) == pending:
+                del self._pending[server]
+            return True
         if mapping and mapping.value.cell == cell and mapping.value.attempt == record.value.attempt:
             if record.value.kind == "deleted":
                 await self._obituaries.forget(mapping)
@@ -82,6 +96,23 @@ class Outboxes:
         if self._pending.get(server) == pending:
             del self._pending[server]
         return True
+
+    async def _renew(self, shard: int, cell: str, record: Stored[Outbox]) -> None:
+        """A new leave to fetch the image, if the boot still waits for one."""
+        told, now = record.value, ambient.now()
+        store = self._top.cells.store(cell)
+        key = Cell.INSTANCES(told.project, time_key(told.created_us, told.server))
+        instance, boot = await store.read(key, Cell.OPERATIONS(shard, told.server))
+        txn = Txn("renew image grant").remove(record)
+        waits = boot is not None and boot.value.attempt == told.attempt and boot.value.inputs.get("leave_wanted")
+        if instance is not None and boot is not None and waits:
+            until = now + timedelta(seconds=self._top.settings.conductor.spawn_timeout)
+            inputs = self._image_leave.inputs(instance.value.image, cell, now)
+            txn.replace(boot, renewed(boot.value, inputs, until, now))
+        await self._fences.commit(store, shard, txn)
+        bus = self._top.cells.access(cell).bus
+        if bus is not None:
+            await bus.hint(cell_wake(cell, shard), Wake(told.server, told.created_us, told.project))
 
     async def _still_to_clear(self, shard: int, record: Outbox) -> bool:
         """Whether the build that this record gave back has yet to clear its cell, the record included."""
