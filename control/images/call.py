@@ -93,7 +93,7 @@ class Operation:
 def route(operation: Operation, desk: Desk) -> Route:
     async def endpoint(request: Request) -> Response:
         who = await desk.tokens.verify(auth_token(request))
-        if not who.project and not who.is_admin:
+        if not who.project:
             raise Forbidden("Images belong to projects: the token must be scoped to one.")
         return await operation.handler(Call(desk, request, who))
 

@@ -1,18 +1,20 @@
 """What identity refuses, in Keystone's words; who may do what; what an application credential is worth."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from attrs import evolve
 from sites import Site, open_site
-from substrate import eventually
+from substrate import EtcdServer, eventually
 
 from control.identity.claims import fernet, seal
-from control.identity.tokens import EXPIRED_WINDOW
+from control.identity.tokens import EXPIRED_WINDOW, Tokens
 from kv.keys import Global
 from schemas.errors import Unauthorized
 from schemas.settings import ApiSettings, BusSettings, StoreSettings
@@ -341,3 +343,21 @@ async def test_a_policy_file_overrides_rules(
         assert (await demo.do("GET", "projects")).status_code == 200
         assert (await demo.do("GET", "regions/RegionOne")).status_code == 403
         assert (await demo.do("GET", "users")).status_code == 403
+
+
+async def test_no_token_is_looked_up_in_etcd(
+    fragile_etcd: EtcdServer, bus_settings: BusSettings, tmp_path: Path
+) -> None:
+    """Not when it is known, and not when it is new: all that a token stands on is watched."""
+    store = StoreSettings(endpoints=(fragile_etcd.endpoint,), prefix=f"test-{uuid4().hex}/")
+    async with open_site(store, bus_settings, tmp_path) as site:
+        demo = Person(site, await site.token("demo", "demo", "demo"))
+        app = await log_in_with(site, await make_app(demo))
+        system = await scoped(site, "admin", "secret", {"system": {"all": True}})
+        tokens = [demo.token, *(answer.headers["x-subject-token"] for answer in (app, system))]
+        fragile_etcd.pause()
+        for token in tokens:
+            fresh = Tokens(site.tokens.keys, site.tokens.directory, timedelta(hours=1))
+            async with asyncio.timeout(1):
+                assert await fresh.verify(token) == await site.tokens.verify(token)
+        fragile_etcd.resume()

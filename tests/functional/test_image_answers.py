@@ -178,3 +178,13 @@ async def test_a_policy_file_overrides_rules(
         image = await admin.create(owner=project)
         public = await demo.patch(image, {"op": "replace", "path": "/visibility", "value": "public"})
         assert public.json()["visibility"] == "public"
+
+
+async def test_images_belong_to_projects(site: Site) -> None:
+    """As in Glance, a token for the system or for a domain is not enough, whatever its roles."""
+    who = {"name": "admin", "domain": {"id": "default"}, "password": "secret"}
+    for scope in ({"system": {"all": True}}, {"domain": {"id": "default"}}, "unscoped"):
+        identity = {"methods": ["password"], "password": {"user": who}}
+        login = await site.http.post("/identity/v3/auth/tokens", json={"auth": {"identity": identity, "scope": scope}})
+        answer = await Client(site, login.headers["x-subject-token"]).do("GET", "images")
+        assert (answer.status_code, "scoped to one" in answer.text) == (403, True)
