@@ -8,7 +8,7 @@ from attrs import frozen
 from schemas.aggregate import Aggregate, Counter
 from schemas.flavor import Flavor, KeyPair
 from schemas.group import ServerGroup
-from schemas.host import Alive, CellMapping, Host, HostMapping, Service
+from schemas.host import Alive, CellMapping, FailedBuilds, Host, HostMapping, Service
 from schemas.identity import (
     AppCredential,
     Assignment,
@@ -151,5 +151,6 @@ class Cell:
     HOSTS = Family("hosts/{host}", Host)
     SERVICES = Family("services/{binary}/{host}", Service)
     ALIVE = Family("alive/{host}", Alive)
+    FAILED_BUILDS = Family("failed-builds/{host}", FailedBuilds)
     LEASES = Family("leases/{shard}", str)
     MEMBERS = Family("members/{pod}", str)

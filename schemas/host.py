@@ -17,8 +17,6 @@ class Host:
     uuid: str
     facts: HostFacts
     reported: datetime
-    failed_builds: int = 0
-    """since the last one that succeeded"""
 
 
 @record(1)
@@ -44,6 +42,14 @@ class Alive:
 
     session: str
     since: datetime
+
+
+@record(1)
+@frozen
+class FailedBuilds:
+    """How many builds in a row a host has given back; the next one that succeeds removes the record."""
+
+    count: int
 
 
 @record(1)

@@ -15,7 +15,7 @@ from kv.keys import Cell, Global
 from kv.store import Store
 from schemas.aggregate import Aggregate
 from schemas.group import ServerGroup
-from schemas.host import Alive, Host, HostMapping
+from schemas.host import Alive, FailedBuilds, Host, HostMapping
 from schemas.placement import Allocation, Provider, Usages
 
 
@@ -111,7 +111,8 @@ class Feed:
             return
         hosts = Cache(cell.store, Cell.HOSTS.under(), self._host)
         alive = Cache(cell.store, Cell.ALIVE.under(), self._alive)
-        tasks = [asyncio.create_task(c.run(), name=f"watch {name}") for c in (hosts, alive)]
+        failed = Cache(cell.store, Cell.FAILED_BUILDS.under(), self._failed)
+        tasks = [asyncio.create_task(c.run(), name=f"watch {name}") for c in (hosts, alive, failed)]
         self._cells[name] = _CellFeed(hosts, alive, tasks)
 
     def _leave(self, name: str) -> None:
@@ -168,7 +169,9 @@ class Feed:
     def _host(self, change: Change[Host]) -> None:
         name = _last(change.key.path)
         self.model.set_facts(name, change.new.value.facts if change.new else None)
-        self.model.set_failed_builds(name, change.new.value.failed_builds if change.new else 0)
+
+    def _failed(self, change: Change[FailedBuilds]) -> None:
+        self.model.set_failed_builds(_last(change.key.path), change.new.value.count if change.new else 0)
 
     def _alive(self, change: Change[Alive]) -> None:
         self.model.set_alive(_last(change.key.path), change.new is not None)

@@ -99,6 +99,42 @@ async def test_a_build_that_fails_leaves_its_place_in_the_group(site: Site) -> N
     assert await members(site, group) == {uuid: ("h3",)}
 
 
+async def test_a_host_whose_builds_fail_sinks_until_one_succeeds(site: Site) -> None:
+    """Nova's BuildFailureWeigher: it outweighs any room."""
+    site.hosts["h1"].faults["spawn"] = Fault(1.0, HostFull, "no space left")
+    await hosts_of(site, [await site.create() for _ in range(6)])
+    store = site.top.cells.store("cell1")
+    assert [s.key.path for s in await store.range(Cell.FAILED_BUILDS.under())] == ["failed-builds/h1"]
+    site.hosts["h1"].faults.clear()
+    assert "h1" not in await hosts_of(site, [await site.create() for _ in range(4)])
+    assert await hosts_of(site, [await site.create(forced_host="h1")]) == ["h1"]
+    assert await store.range(Cell.FAILED_BUILDS.under()) == []
+    assert await hosts_of(site, [await site.create()]) == ["h1"]
+
+
+async def test_no_claim_lands_on_a_host_after_it_was_disabled(site: Site) -> None:
+    """Builds are under way all the time; whoever was claimed on the host was so before the answer."""
+
+    async def on_h1() -> set[str]:
+        found = await site.top.store.range(Global.ALLOCATIONS.under())
+        mapping = await site.top.store.get(Global.HOSTS("h1"))
+        assert mapping
+        return {s.value.consumer for s in found if mapping.value.uuid in s.value.resources}
+
+    for turn in range(4):
+        creating = [asyncio.create_task(site.create()) for _ in range(12)]
+        await asyncio.wait(creating, return_when=asyncio.FIRST_COMPLETED)
+        if turn % 2:
+            await set_host(site.top, "h1", forced_down=True)
+        else:
+            await set_host(site.top, "h1", disabled=True)
+        claimed = await on_h1()
+        uuids = await asyncio.gather(*creating)
+        await hosts_of(site, uuids)
+        assert await on_h1() == claimed
+        await set_host(site.top, "h1", disabled=False, forced_down=False)
+
+
 async def test_a_boot_without_a_group_costs_nothing_for_groups(site: Site) -> None:
     """Neither a key nor a transaction more than it did before there were groups, aggregates and zones."""
 

@@ -16,7 +16,7 @@ from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.codec import RELEASE
 from schemas.errors import Unavailable
-from schemas.host import Alive, Host, Service
+from schemas.host import Alive, FailedBuilds, Host, Service
 from schemas.messages import FromAgent, Hello, HostCall, Probe, ProbeReply, ToAgent
 from schemas.settings import Settings
 from schemas.shards import shard_of
@@ -34,6 +34,7 @@ class Hosts:
     def __init__(self, store: Store, bus: Bus, shards: Shards, settings: Settings, observer: Observer) -> None:
         self.services = Cache(store, Cell.SERVICES.under(BINARY), self._service_changed)
         self.alive = Cache(store, Cell.ALIVE.under())
+        self.failed = Cache(store, Cell.FAILED_BUILDS.under())
         self._store = store
         self._bus = bus
         self._shards = shards
@@ -53,6 +54,16 @@ class Hosts:
         """Of the records and messages, that its agent knows."""
         service = self.services.get(Cell.SERVICES(BINARY, host))
         return service.version if service else RELEASE
+
+    def count_build(self, txn: Txn, host: str, *, failed: bool) -> None:
+        """Adds to a build's last transaction what the scheduler weighs its host by; usually nothing. Builds that end
+        at the same time may count as one."""
+        key = Cell.FAILED_BUILDS(host)
+        known = self.failed.get(key)
+        if failed:
+            txn.put(key, FailedBuilds((known.count if known else 0) + 1))
+        elif known:
+            txn.delete(key)
 
     async def session_ended(self, host: str, session: str) -> None:
         """Returns when the host has another session than this, or none."""
@@ -163,6 +174,7 @@ class Hosts:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.services.run())
             group.create_task(self.alive.run())
+            group.create_task(self.failed.run())
 
     async def close(self) -> None:
         await self._keepalive.close()

@@ -19,6 +19,8 @@ from control.conductor.sagas.table import (
     Advance,
     Decision,
     Failed,
+    Finish,
+    GiveBack,
     Outcome,
     Overrun,
     Progressed,
@@ -190,6 +192,9 @@ class Runner:
         now = ambient.now()
         decision: Decision = decide(saga, operation.value, instance.value, outcome, now)
         txn = transaction(decision, operation, instance, now)
+        host = operation.value.host
+        if saga.kind == "boot" and host is not None and isinstance(decision, Finish | GiveBack):
+            self._hosts.count_build(txn, host, failed=isinstance(decision, GiveBack))
         await self._store.commit(self._shards.guard(txn, shard))
         log.info("operation step", kind=saga.kind, step=operation.value.step, then=type(decision).__name__)
         return decision
