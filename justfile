@@ -42,6 +42,10 @@ placement *options: (install "")
 test *arguments: (install "libvirt")
     {{ bin }}/python -m pytest "$@"
 
+# Type the rest of what `openstack` can against a live simulated site; arguments go to pytest.
+e2e *arguments: (install "")
+    {{ bin }}/python -m pytest tests/e2e -m "e2e or not e2e" "$@"
+
 # Kill and pause every process, etcd and nats-server too, in the middle of boots and deletes; arguments go to pytest.
 chaos *arguments: (install "")
     {{ bin }}/python -m pytest tests/chaos -m "storm or not storm" "$@"

@@ -1,9 +1,15 @@
-"""One API process for all that is typed against it."""
+"""One API process for all that is typed against it; where servers are to run, one whole site of simulated hosts."""
 
+import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from control.site.options import Layout, SiteOptions
+from control.site.site import Site
+from tests.bench.subject import free_ports, prefer_named_etcd
 from tests.e2e.live import DEMO_PASSWORD, Api, Cloud, running_api
 
 
@@ -23,3 +29,33 @@ def cloud(live_api: Api) -> Cloud:
 def demo(live_api: Api) -> Cloud:
     """As an ordinary user."""
     return Cloud(live_api.url, "demo", DEMO_PASSWORD, "demo")
+
+
+HOSTS = 2
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Every process as a user runs it. As its admin, with the image `tiny`."""
+    layout = Layout(tmp_path_factory.mktemp("e2e") / "site")
+    site, path = Site(layout, lambda _: None), os.environ.get("PATH", "")
+    prefer_named_etcd()
+    try:
+        options = site.up(SiteOptions("simulated", HOSTS, free_ports()))
+        cloud = Cloud(options.url, password=json.loads(layout.secrets.read_text())["admin"])
+        disk = layout.root / "disk.raw"
+        disk.write_bytes(b"a disk of a guest that is only simulated" * 64)
+        bare = ["--disk-format", "raw", "--container-format", "bare"]
+        cloud.ok("image", "create", *bare, "--public", "--file", str(disk), "tiny")
+        yield cloud
+    finally:
+        site.down()
+        os.environ["PATH"] = path
+
+
+@pytest.fixture(scope="session")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A public key."""
+    file: Path = tmp_path_factory.mktemp("keys") / "key.pub"
+    file.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5Al3ElbI4Ekm+4oqRWDjqFUgKYC4YQEF4JBYUlDk7O someone")
+    return str(file)

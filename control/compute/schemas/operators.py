@@ -103,4 +103,5 @@ def _quota_class(version: int) -> Schema:
 QUOTAS: Final = Schemas(_quotas, (1, 36, 57))
 QUOTA_CLASS: Final = Schemas(_quota_class, (1, 36, 50, 57))
 QUOTAS_OF_USER: Final = stricter({"user_id": c.ANY})
-LIMITS: Final = stricter({"tenant_id": c.ANY})
+LIMITS: Final = stricter({"tenant_id": c.ANY, "reserved": c.ANY})
+"""The standard client sends `reserved` whatever it is asked; nothing is ever reserved here, so both are the same."""
