@@ -6,6 +6,7 @@ from typing import Any, Final
 import structlog
 
 from agents.changes import Changes
+from agents.crew import Crew
 from agents.drivers.base import Driver
 from agents.inventory import Inventory
 from agents.jobs import Jobs
@@ -24,6 +25,10 @@ log = structlog.get_logger()
 
 REFUSED_SECONDS: Final = 5.0
 """until a refused agent asks again: its predecessor's record may have been deleted"""
+LONGEST_PAUSE_SECONDS: Final = 5.0
+"""before what was not heard is said again"""
+SPREAD_SECONDS: Final = 10.0
+"""over which the hosts that were cut off tell of themselves when they are heard again"""
 SECOND_LOOK_SECONDS: Final = 2.0
 """from what is at odds with the records to the next inventory"""
 
@@ -33,8 +38,16 @@ class Agent:
     refused. Commands are heard only from its registration on, so that one that is refused takes none away."""
 
     def __init__(
-        self, settings: AgentSettings, host: str, host_id: str, driver: Driver, bus: Bus, service: Service
+        self,
+        settings: AgentSettings,
+        host: str,
+        host_id: str,
+        driver: Driver,
+        bus: Bus,
+        service: Service,
+        crew: Crew | None = None,
     ) -> None:
+        """With a `crew`, somebody else runs it."""
         self.host = host
         self.registered = False
         self.refusal = ""
@@ -42,16 +55,18 @@ class Agent:
         self.refusals = 0
         self._settings = settings
         self._host_id = host_id
-        self._session = ambient.new_uuid().replace("-", "")
+        self.session = ambient.new_uuid().replace("-", "")
         self._driver = driver
         self._service = service
-        self._voice = Voice(bus, settings.cell, host, self._session)
+        self._voice = Voice(bus, settings.cell, host, self.session)
         self._jobs = Jobs(
-            driver, self._session, self._voice.report, lambda state: self._changes.known(state), self._voice.progress
+            driver, self.session, self._voice.report, lambda state: self._changes.known(state), self._voice.progress
         )
         self._changes = Changes(self._voice.changed, self._jobs.is_busy)
-        self._hello = Hello("beat", host_id, RELEASE, resume_guests=settings.resume_guests_state_on_host_boot)
-        self._inventory = Inventory(settings.site, self._hello, driver, self._jobs, self._changes, self._voice)
+        self._crew = crew or Crew(bus, settings.cell, settings.heartbeat_seconds)
+        self._runs_crew = crew is None
+        hello = Hello("inventory", host_id, RELEASE, resume_guests=settings.resume_guests_state_on_host_boot)
+        self._inventory = Inventory(settings.site, hello, driver, self._jobs, self._changes, self._voice)
         self._look = asyncio.Event()
         """an inventory is asked for"""
         self._endpoints: list[Endpoint[Any]] = []
@@ -59,12 +74,16 @@ class Agent:
     async def run(self) -> None:
         """Registers, then serves until cancelled. Raises what the driver raises when it cannot start at all."""
         await self._driver.start(self._seen)
+        self._crew.join(self)
         try:
             await self._serve("probe", Probe, self._probe)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._stay_registered())
                 group.create_task(self._changes.run())
+                if self._runs_crew:
+                    group.create_task(self._crew.run())
         finally:
+            self._crew.leave(self)
             for endpoint in self._endpoints:
                 await self._service.withdraw(endpoint)
             await self._jobs.close()
@@ -84,30 +103,42 @@ class Agent:
         subject = host_verb(self._settings.cell, self.host, verb)
         self._endpoints.append(await self._service.serve(f"{self.host}-{verb}", subject, takes, function, queue=""))
 
+    def lost(self) -> None:
+        self.registered = False
+        self._look.set()
+
+    def heard_again(self) -> None:
+        spread = min(self._settings.inventory_seconds, SPREAD_SECONDS) * ambient.chance()
+        asyncio.get_running_loop().call_later(spread, self._look.set)
+
     async def _stay_registered(self) -> None:
-        beat, every = self._settings.heartbeat_seconds, self._settings.inventory_seconds
-        loop = asyncio.get_running_loop()
-        next_inventory = 0.0
+        """... and told of its guests."""
+        pause = 0.1
         while True:
             try:
-                if not self.registered:
-                    if not await self._register():
-                        await asyncio.sleep(REFUSED_SECONDS)
-                        continue
-                    next_inventory = loop.time() + every
-                elif self._look.is_set() or loop.time() >= next_inventory:
-                    self._look.clear()
-                    self.registered = not (await self._inventory.tell("inventory")).unknown_session
-                    next_inventory = loop.time() + (SECOND_LOOK_SECONDS if self._inventory.doubts else every)
-                else:
-                    self.registered = not (await self._voice.hello(self._hello)).unknown_session
+                async with self._crew.room:
+                    rest = await self._take_stock()
+                pause = 0.1
             except KilonovaError as error:
                 log.warning("not heard", host=self.host, reason=error.message)
-                next_inventory = 0.0  # who knows what was missed
-                await asyncio.sleep(0.2 + ambient.chance() * min(beat, 2.0))
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(pause * (0.5 + ambient.chance()))
                 continue
-            if self.registered:
-                await self._rest(min(beat * (0.9 + ambient.chance() * 0.2), max(0.1, next_inventory - loop.time())))
+            await self._rest(rest)
+
+    async def _take_stock(self) -> float:
+        """Seconds until the next time."""
+        self._look.clear()
+        if not self.registered:
+            if not await self._register():
+                return REFUSED_SECONDS
+        else:
+            self.registered = not (await self._inventory.tell("inventory")).unknown_session
+            if not self.registered:
+                return 0.0
+        if self._inventory.doubts:
+            return SECOND_LOOK_SECONDS
+        return self._settings.inventory_seconds * (0.9 + ambient.chance() * 0.2)
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -132,14 +163,14 @@ class Agent:
             await self._serve("command", Command, self._command)
             await self._serve("call", HostCall, self._call)
         self.registered = True
-        log.info("registered", host=self.host, session=self._session)
+        log.info("registered", host=self.host, session=self.session)
         return True
 
     async def _command(self, command: Command, _: str) -> CommandReply:
         return self._jobs.command(command)
 
     async def _probe(self, probe: Probe, _: str) -> ProbeReply | None:
-        return ProbeReply(self._session, self._host_id) if probe.session == self._session else None
+        return ProbeReply(self.session, self._host_id) if probe.session == self.session else None
 
     async def _call(self, question: HostCall, _: str) -> HostCallReply:
         match question.verb:

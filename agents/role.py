@@ -14,6 +14,7 @@ import structlog
 from attrs import evolve
 
 from agents.agent import Agent
+from agents.crew import Crew
 from agents.drivers.base import Driver
 from agents.drivers.simulated import Delays, Fault, SimulatedCapacity, SimulatedDriver, SimulatedHypervisor, Verb
 from bus.client import Bus
@@ -41,12 +42,13 @@ def agent_role(settings: Settings) -> Role:
             bus = await Bus.connect(chosen.bus, f"agent {name}", inbox=inbox(name))
             service = Service(bus, AGENT_SERVICE, "0.1.0", f"drives the hypervisor of {name}")
             await service.start()
+            crew = Crew(bus, chosen.cell, chosen.heartbeat_seconds)
             agents = [
-                Agent(chosen, host, str(uuid5(NAMESPACE_DNS, f"{host_id}/{host}")), driver, bus, service)
+                Agent(chosen, host, str(uuid5(NAMESPACE_DNS, f"{host_id}/{host}")), driver, bus, service, crew)
                 for host, driver in drivers_of(chosen, name)
             ]
             health.checks["registered"] = lambda: all(a.registered for a in agents)
-            await run_until(stopping, *(a.run() for a in agents))
+            await run_until(stopping, crew.run(), *(a.run() for a in agents))
             await drained(5, service.stop())
             await bus.drain()
 

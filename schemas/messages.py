@@ -129,9 +129,9 @@ class JobAtWork:
 
 @frozen
 class Hello:
-    """An agent's start or its inventory (with its host's facts, all guests and all jobs), or just a sign of life."""
+    """An agent's start or its inventory: its host's facts, all guests and all jobs."""
 
-    kind: Literal["start", "inventory", "beat"]
+    kind: Literal["start", "inventory"]
     host_id: str
     version: int = 1
     """the release of the records and messages that the agent knows"""
@@ -142,10 +142,19 @@ class Hello:
     """guests that ran when the machine went down are to run again"""
 
 
+@frozen
+class Beat:
+    """A sign of life of one session. That it names the session, which is no other agent's to know, makes it good."""
+
+    host: str
+    session: str
+
+
 @record(1)
 @frozen
 class FromAgent:
-    """What an agent says to the owner of a shard: exactly one of the four."""
+    """What an agent says to the owner of a shard: exactly one of the five. `beats` are of all hosts of its process that
+    this owner has."""
 
     host: str
     session: str
@@ -153,6 +162,7 @@ class FromAgent:
     changed: Changed | None = None
     hello: Hello | None = None
     progress: Progress | None = None
+    beats: tuple[Beat, ...] = ()
 
 
 @frozen
@@ -177,6 +187,8 @@ class ToAgent:
     unknown_session: bool = False
     refusal: str | None = None
     strays: tuple[Stray, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """hosts of a pulse whose sessions are not known, or not any more"""
     missing: tuple[str, ...] = ()
     """servers at rest that the records place on the host, where no guest of theirs was listed"""
 

@@ -107,6 +107,8 @@ class CellConductor:
             self.runner.expectations.moved(message.host, message.progress)
         if message.changed:
             return await self.observer.changed(message.host, message.changed)
+        if message.beats:
+            return await self.hosts.pulse(message.beats)
         if message.hello:
             return await self.hosts.hello(message, message.hello)
         return ToAgent()

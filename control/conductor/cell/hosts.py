@@ -1,6 +1,7 @@
 """The hosts of a cell: sessions of their agents, their facts, who lives."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 from attrs import evolve
@@ -17,7 +18,7 @@ from runtime import ambient
 from schemas.codec import RELEASE
 from schemas.errors import Unavailable
 from schemas.host import Alive, FailedBuilds, Host, Service
-from schemas.messages import FromAgent, Hello, HostCall, Probe, ProbeReply, ToAgent
+from schemas.messages import Beat, FromAgent, Hello, HostCall, Probe, ProbeReply, ToAgent
 from schemas.settings import Settings
 from schemas.shards import shard_of
 from schemas.subjects import host_verb
@@ -26,6 +27,12 @@ log = structlog.get_logger()
 
 BINARY = "nova-compute"
 """What clients know a host's agent as."""
+
+
+AT_ONCE = 32
+"""starts and inventories that are worked on at a time; more only makes each of them slower"""
+QUEUE = 128
+"""... and those that may wait for it"""
 
 
 class Hosts:
@@ -43,6 +50,8 @@ class Hosts:
         self._settings = settings.conductor
         self._keepalive = KeepAlive(store.etcd)
         self._renewed: dict[str, float] = {}
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
         self._changed: dict[str, asyncio.Event] = {}
         """by host; set once when its service record changes"""
 
@@ -77,8 +86,26 @@ class Hosts:
     def is_alive(self, host: str) -> bool:
         return Cell.ALIVE(host).path in self.alive.items
 
+    async def pulse(self, beats: Sequence[Beat]) -> ToAgent:
+        """Signs of life of several hosts."""
+        known = [beat for beat in beats if self.session(beat.host) == beat.session]
+        alive = await asyncio.gather(*(self._renew(beat.host, beat.session) for beat in known))
+        heard = {beat.host for beat, renewed in zip(known, alive, strict=True) if renewed}
+        return ToAgent(unknown=tuple(beat.host for beat in beats if beat.host not in heard))
+
     async def hello(self, message: FromAgent, hello: Hello) -> ToAgent:
-        """Answers an agent's start, inventory or sign of life."""
+        """Answers an agent's start or inventory. Raises Unavailable when too many others are being answered: who asks
+        later is served sooner than who waits until nobody listens any more."""
+        if self._waiting >= QUEUE:
+            raise Unavailable("too many hosts start or take stock at once: say it again")
+        self._waiting += 1
+        try:
+            async with self._room:
+                return await self._hello(message, hello)
+        finally:
+            self._waiting -= 1
+
+    async def _hello(self, message: FromAgent, hello: Hello) -> ToAgent:
         if hello.kind == "start":
             known = await self._store.get(Cell.HOSTS(message.host))
             refusal = await self._register(message, hello, known)
@@ -88,8 +115,6 @@ class Hosts:
                 await self._observer.resume(message.host, hello.guests)
         elif self.session(message.host) != message.session or not await self._renew(message.host, message.session):
             return ToAgent(applied=False, unknown_session=True)
-        if hello.kind == "beat":
-            return ToAgent()
         await self._record_facts(message.host, hello)
         return await self._observer.compare(message.host, hello)
 
@@ -153,12 +178,12 @@ class Hosts:
         await self._store.commit(self._shards.guard(txn, shard_of(host)))
 
     async def _renew(self, host: str, session: str) -> bool:
-        """Keeps the host's lease alive, at most every third of its time. False: there is none any more."""
+        """Keeps the host's lease alive, once in half of its time. False: there is none any more."""
         stored = self.alive.items.get(Cell.ALIVE(host).path)
         if stored is None or stored.value.session != session:
             return False
         now = asyncio.get_running_loop().time()
-        if now - self._renewed.get(host, 0.0) < self._settings.host_lease_ttl / 3:
+        if now - self._renewed.get(host, 0.0) < self._settings.host_lease_ttl / 2:
             return True
         if await self._keepalive.renew(stored.lease) <= 0:
             return False
