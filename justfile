@@ -82,6 +82,10 @@ bench-scheduler *options: (install "")
 bench-placement *options: (install "")
     @{{ bin }}/python -m tests.bench.placement "$@"
 
+# Measure identity and images on one API process: logins, validations and cheap calls a second; --seconds 3.
+bench-tokens *options: (install "")
+    @{{ bin }}/python -m tests.bench.tokens "$@"
+
 # Pin the newest versions that pyproject.toml allows, with hashes, into requirements/.
 lock: (install "")
     @control/site/scripts/lock

@@ -1,5 +1,6 @@
 """The services of this site, as the catalog tells them to clients."""
 
+from functools import cache
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -29,8 +30,9 @@ SERVICES: Final = (
 )
 
 
+@cache
 def catalog(api_url: str, region: str) -> list[dict[str, Any]]:
-    """As it stands in a token."""
+    """As it stands in a token. Not to be changed: everyone gets the same."""
     return [
         {
             "id": service.id,

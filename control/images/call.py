@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -37,6 +37,8 @@ class Desk:
     spool_dir: str
     max_bytes: int
     """of an upload"""
+    seen: dict[str, Stored[Image]] = field(factory=dict)
+    """images as they were last listed, by path"""
 
 
 @frozen

@@ -124,7 +124,7 @@ def _listed(image: Image, query: Query, who: Identity) -> bool:
 def _matches(image: Image, query: Query) -> bool:
     if not set(query.tags) <= set(image.tags):
         return False
-    view = image_view(image)
+    view = image_view(image) if query.filters else {}
     return all(_fits(view, name, value) for name, value in query.filters)
 
 

@@ -106,6 +106,19 @@ async def test_a_snapshot_tells_its_revision(store: Store) -> None:
     assert seen >= revision
 
 
+async def test_a_span_that_is_read_again_decodes_only_what_changed(store: Store) -> None:
+    await put(store, "a", "1", "2", "3")
+    known: dict[str, Stored[Note]] = {}
+    first = await store.range_again(NOTES.under(), known)
+    assert first == await store.range(NOTES.under())
+    txn = Txn("change").put(NOTES("a", "1"), Note("new")).delete(NOTES("a", "2")).put(NOTES("a", "4"), Note("more"))
+    await store.commit(txn)
+    again = await store.range_again(NOTES.under(), known)
+    assert again == await store.range(NOTES.under())
+    assert again[1] is first[2], "the third is as it was"
+    assert list(known.values()) == again
+
+
 async def test_stores_with_other_prefixes_see_nothing_of_each_other(store: Store) -> None:
     other = Store(store.etcd, f"{store.prefix.rstrip('/')}-other/")
     await put(store, "a", "1")

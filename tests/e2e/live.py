@@ -17,10 +17,10 @@ import openstack
 from attrs import frozen
 from openstackclient.shell import OpenStackShell
 from osc_lib.clientmanager import ClientCache, ClientManager
-from substrate import free_port
 
 from control.manage.bootstrap import bootstrap_site
 from control.site.files import to_toml
+from control.site.ports import free_port
 from runtime.settings import load_settings
 
 ROOT = Path(__file__).parents[2]

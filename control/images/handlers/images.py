@@ -51,7 +51,7 @@ async def list_images(call: Call) -> Response:
     call.check("get_images")
     items = call.request.query_params.multi_items()
     query = parse_query(items)
-    stored = await call.desk.store.range(Global.IMAGES.under())
+    stored = await call.desk.store.range_again(Global.IMAGES.under(), call.desk.seen)
     images, more = page((s.value for s in stored), query, call.who)
     body: dict[str, Any] = {
         "images": [image_view(image) for image in images],
