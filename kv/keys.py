@@ -59,12 +59,16 @@ class Family(Generic[R]):
         self.template = template
         self.cls = cls
         self._parts = [(literal, name) for literal, name, _, _ in Formatter().parse(template)]
+        self._count = sum(1 for _, name in self._parts if name)
+        self._stem = self._parts[0][0] if self._count == len(self._parts) == 1 else None
+        """of a family with one part, which is the last"""
 
     def __call__(self, *parts: str | int) -> Key[R]:
-        path = self._join(parts)
-        if len(parts) != sum(1 for _, name in self._parts if name):
+        if len(parts) != self._count:
             raise TypeError(f"{self.template} takes other parts than {parts}")
-        return Key(path, self.cls)
+        if self._stem is not None:
+            return Key(self._stem + _quote(str(parts[0])), self.cls)
+        return Key(self._join(parts), self.cls)
 
     def under(self, *parts: str | int) -> Span[R]:
         """All keys that begin with these leading parts."""

@@ -32,4 +32,4 @@ def trace_id(traceparent: str) -> str:
 OPERATION: Final = "kilonova.operation"
 """Where an ASGI scope says which operation it was, for logs and metrics"""
 BRIEFLY: Final = "kilonova.briefly"
-"""What a room sets in an ASGI scope whose requests are too many to log each"""
+"""What a room sets in an ASGI scope whose requests are too many to log each: the metrics count them"""

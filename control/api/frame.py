@@ -110,9 +110,8 @@ class Frame:
         room = path.split("/", 2)[1]
         operation = scope.get(OPERATION) or (room if room in ROOMS else "other")
         SECONDS.labels(operation, status).observe(seconds)
-        if path not in QUIET:
-            tell = log.debug if scope.get(BRIEFLY) and status < 500 else log.info
-            tell(
+        if path not in QUIET and not (scope.get(BRIEFLY) and status < 500):
+            log.info(
                 "request",
                 method=scope["method"],
                 path=path,

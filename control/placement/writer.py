@@ -68,14 +68,18 @@ class Writer:
         if busy:
             self._waiting[busy[0]].append(job)
         else:
-            self._start([job])
+            self._take(names)
+            await self._serve([job])
         answer: T = await job.done
         return answer
 
+    def _take(self, lanes: tuple[str, ...]) -> None:
+        for name in lanes:
+            self._waiting[name] = deque()
+
     def _start(self, jobs: list[_Job]) -> None:
         """They have the same lanes, and those are free."""
-        for name in jobs[0].lanes:
-            self._waiting[name] = deque()
+        self._take(jobs[0].lanes)
         task = asyncio.create_task(self._serve(jobs), name="placement write")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -91,7 +95,7 @@ class Writer:
                     job.done.set_exception(error)
         finally:
             for job in jobs:
-                if not job.done.done():  # the process ends
+                if not job.done.done():  # who wrote was given up, or the process ends
                     job.done.cancel()
             self._leave(jobs[0].lanes)
 

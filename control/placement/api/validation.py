@@ -1,7 +1,7 @@
 """Request bodies and query strings against JSON Schemas, with Placement's texts."""
 
+import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,14 +20,19 @@ STRICT_FORMATS: Final = FormatChecker(formats=())
 """Of queries: it may not."""
 
 
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
 @FORMATS.checks("uuid", raises=ValueError)
 def _uuid(value: object) -> bool:
-    return not isinstance(value, str) or bool(UUID(value))
+    return not isinstance(value, str) or bool(_CANONICAL(value)) or bool(UUID(value))
 
 
 @STRICT_FORMATS.checks("uuid", raises=ValueError)
 def _dashed_uuid(value: object) -> bool:
-    return not isinstance(value, str) or all(UUID(value) and value[i : i + 1] == "-" for i in (8, 13, 18, 23))
+    if not isinstance(value, str) or _CANONICAL(value):
+        return True
+    return all(UUID(value) and value[i : i + 1] == "-" for i in (8, 13, 18, 23))
 
 
 class Validator:
@@ -76,6 +81,8 @@ def closed(properties: Schema, *required: str) -> Schema:
 
 
 def is_uuid(text: str) -> bool:
+    if _CANONICAL(text):
+        return True
     try:
         UUID(text)
     except ValueError:
@@ -83,7 +90,6 @@ def is_uuid(text: str) -> bool:
     return True
 
 
-@lru_cache(10_000)
 def canonical(text: str) -> str:
     """A uuid in lower case with dashes. Raises ValueError."""
-    return str(UUID(text))
+    return text if _CANONICAL(text) else str(UUID(text))

@@ -1,6 +1,5 @@
 """What consumers hold. All doors that change allocations come through here: one set of rules, one transaction."""
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -49,38 +48,44 @@ class _Ledger:
 
     reading: Reading
     found: dict[str, Found] = field(factory=dict)
-    without: dict[str, Counter[str]] = field(factory=dict)
-    added: defaultdict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter))
+    without: dict[str, Amounts] = field(factory=dict)
+    added: dict[str, Amounts] = field(factory=dict)
     raised: set[str] = field(factory=set)
     """those whose generation rises: as in Placement not those that are merely given back"""
 
     def touch(self, uuid: str) -> Found:
         if uuid not in self.found:
             self.found[uuid] = find(self.reading, uuid)
-            self.without[uuid] = Counter(self.found[uuid].usages.value.used)
+            self.without[uuid] = dict(self.found[uuid].usages.value.used)
         return self.found[uuid]
 
     def take_back(self, resources: Mapping[str, Amounts]) -> None:
         for uuid, amounts in resources.items():
             with suppress(NotFound):  # nobody deletes a provider that is used, but a hand in the store might
                 self.touch(uuid)
-                self.without[uuid].subtract(amounts)
+                _add(self.without[uuid], amounts, -1)
 
     def add(self, resources: Mapping[str, Amounts]) -> None:
         for uuid, amounts in resources.items():
-            self.added[uuid].update(amounts)
+            _add(self.added.setdefault(uuid, {}), amounts)
             self.raised.add(uuid)
 
     def used(self, uuid: str) -> dict[str, int]:
         """Afterwards; classes at zero disappear."""
-        total = self.without[uuid] + self.added[uuid]  # drops what is not positive
-        return dict(total)
+        total = dict(self.without[uuid])
+        _add(total, self.added.get(uuid, {}))
+        return {name: amount for name, amount in total.items() if amount > 0}
 
     def write(self, txn: Txn, now: datetime) -> None:
         for uuid, found in self.found.items():
             usages = Usages(self.used(uuid), found.generation + (uuid in self.raised), now)
             # The inventories are compared too: a view may hear of them later than of the usages.
             txn.unchanged(found.provider).replace(found.usages, usages)
+
+
+def _add(total: Amounts, amounts: Amounts, sign: int = 1) -> None:
+    for name, amount in amounts.items():
+        total[name] = total.get(name, 0) + sign * amount
 
 
 def replace(
@@ -164,7 +169,7 @@ def _check_fits(ledger: _Ledger, claim: Claim, offers: Mapping[str, Mapping[str,
             refused = f"Unable to create allocation for '{name}' on resource provider '{uuid}'. The requested amount"
             if not inventory.min_unit <= amount <= inventory.max_unit or amount % inventory.step_size:
                 raise Conflict(f"{refused} would violate inventory constraints.")
-            used = ledger.without[uuid][name] + ledger.added[uuid][name]
+            used = ledger.without[uuid].get(name, 0) + ledger.added[uuid][name]
             if used > inventory.capacity and used > found.usages.value.used.get(name, 0):
                 raise Conflict(f"{refused} would exceed the capacity.")
 

@@ -75,7 +75,7 @@ async def create(call: Call) -> Answer:
     location = links.provider(call.mount, new.uuid)
     if call.version < RETURNED_SINCE:
         return Answer(status=201, location=location)
-    node = (await call.view.current()).get(new.uuid)
+    node = call.view.forest.get(new.uuid)  # the view has learned it
     if node is None:
         raise NotFound(f"No resource provider with uuid {new.uuid} found: it was deleted at once")
     return Answer(provider_view(node, call.mount, call.version), 200, location, modified(node), always=True)
@@ -91,7 +91,10 @@ async def change(call: Call) -> Answer:
         return writes.rename(reading, uuid, name, parent, call.now, freely=freely), None
 
     await call.writer.write(decide, [uuid])
-    return await show(call)
+    node = call.view.forest.get(uuid)
+    if node is None:
+        raise NotFound(f"No resource provider with uuid {uuid} found: it was deleted at once")
+    return Answer(provider_view(node, call.mount, call.version), modified=modified(node))
 
 
 async def delete(call: Call) -> Answer:
