@@ -5,9 +5,10 @@ import fcntl
 import os
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, get_args
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
 import structlog
@@ -26,6 +27,9 @@ from schemas.settings import AgentSettings, Settings, SimulatedSettings
 from schemas.subjects import AGENT_SERVICE, inbox
 
 log = structlog.get_logger()
+
+
+VERBS: Final[Mapping[str, Verb]] = {verb: verb for verb in get_args(Verb)}
 
 
 class AgentSetupError(KilonovaError):
@@ -73,8 +77,13 @@ def _simulated(settings: SimulatedSettings, name: str) -> Iterator[tuple[str, Dr
     """One host under the agent's name, or several, numbered from 1."""
     capacity = SimulatedCapacity(settings.vcpus, settings.memory_mb, settings.local_gb)
     other = settings.other_seconds
-    delays = Delays({"spawn": settings.spawn_seconds, "destroy": other, "power_on": other, "power_off": other})
-    faults: dict[Verb, Fault] = {"spawn": Fault(settings.failure_rate)} if settings.failure_rate else {}
+    usual: dict[Verb, float] = {
+        "spawn": settings.spawn_seconds,
+        "destroy": other,
+        "power_on": other,
+        "power_off": other,
+    }
+    failing: dict[Verb, float] = {"spawn": settings.failure_rate} if settings.failure_rate else {}
     state = Path(settings.state_dir) if settings.state_dir else None
     if state:
         state.mkdir(parents=True, exist_ok=True)
@@ -82,7 +91,23 @@ def _simulated(settings: SimulatedSettings, name: str) -> Iterator[tuple[str, Dr
         host = name if settings.hosts == 1 else f"{name}-{number}"
         hypervisor = SimulatedHypervisor(state / f"{host}.json" if state else None)
         chance = random.Random(f"{settings.seed}/{host}")
+        delays = Delays(usual | by_verb(settings.delays, host))
+        faults = {verb: Fault(rate) for verb, rate in (failing | by_verb(settings.failures, host)).items()}
         yield host, SimulatedDriver(host, hypervisor, capacity, delays, faults, chance)
+
+
+def by_verb(figures: Mapping[str, float], host: str) -> dict[Verb, float]:
+    """What is said of a host's verbs: `verb` is of every host, `host:verb` of one and comes before. Raises
+    AgentSetupError for what is no verb."""
+    of_all: dict[Verb, float] = {}
+    of_this: dict[Verb, float] = {}
+    for name, figure in figures.items():
+        where, _, verb = name.rpartition(":")
+        if verb not in VERBS:
+            raise AgentSetupError(f"simulated hosts have no verb {verb!r}; they have {', '.join(sorted(VERBS))}")
+        if where in ("", host):
+            (of_this if where else of_all)[VERBS[verb]] = figure
+    return of_all | of_this
 
 
 @contextmanager

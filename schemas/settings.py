@@ -246,6 +246,11 @@ class SimulatedSettings:
     spawn_seconds: float = 0.0
     other_seconds: float = 0.0
     failure_rate: float = 0.0
+    """of spawns"""
+    delays: dict[str, float] = field(factory=dict)
+    """seconds that a verb takes, by its name, or on one host, by `host:verb`; before the two above"""
+    failures: dict[str, float] = field(factory=dict)
+    """chance that a verb fails, by the same names; before `failure_rate`"""
     seed: int = 0
     state_dir: str = ""
     """where the simulated guests are kept over a restart; empty: nowhere"""

@@ -7,15 +7,14 @@ real one outlives its agent: pass the same object, or one made over the same sta
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from agents.drivers.base import Driver, OnChange
+from agents.drivers.simulated_machine import SimulatedGuest, SimulatedHypervisor
 from agents.progress import tell_progress
-from schemas.codec import dumps, loads
 from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
 from schemas.guest import (
     Address,
@@ -29,6 +28,16 @@ from schemas.guest import (
     NicDiagnostics,
     PowerState,
 )
+
+__all__ = [
+    "Delays",
+    "Fault",
+    "SimulatedCapacity",
+    "SimulatedDriver",
+    "SimulatedGuest",
+    "SimulatedHypervisor",
+    "Verb",
+]
 
 Verb = Literal[
     "start",
@@ -78,92 +87,6 @@ class Fault:
     error: Callable[[str], Exception] = HostError
     message: str = "simulated failure"
     late: bool = False
-
-
-@define
-class SimulatedGuest:
-    state: GuestState
-    memory_mb: int
-    disk_gb: int
-    nics: tuple[tuple[str, str], ...] = ()
-    """network and MAC of each interface"""
-    console: list[str] = field(factory=list)
-    boots: int = 0
-    saved: bool = False
-    """its memory lies on disk"""
-
-
-@frozen
-class _Saved:
-    guests: tuple[SimulatedGuest, ...]
-
-
-class SimulatedHypervisor:
-    """The machine. `down` makes every call raise HypervisorDown; `set_power` and `vanish` are what happens behind the
-    agent's back.
-
-    With a `state_file` every change is written there at once, so that the guests survive a kill of the process.
-    """
-
-    def __init__(self, state_file: Path | None = None) -> None:
-        self.guests: dict[str, SimulatedGuest] = {}
-        self.down = False
-        self.unusable_images: set[str] = set()
-        """digests whose bytes cannot be had"""
-        self.boot_id = "1"
-        self._state_file = state_file
-        self._watchers: list[OnChange] = []
-        if state_file is not None and state_file.exists():
-            saved = loads(_Saved, state_file.read_bytes())
-            self.guests = {guest.state.server: guest for guest in saved.guests}
-
-    def watch(self, on_change: OnChange) -> None:
-        self._watchers.append(on_change)
-
-    def unwatch(self, on_change: OnChange) -> None:
-        if on_change in self._watchers:
-            self._watchers.remove(on_change)
-
-    def put(self, guest: SimulatedGuest) -> GuestState:
-        """Add or change a guest; watchers hear of it when its power state or addresses differ."""
-        old = self.guests.get(guest.state.server)
-        self.guests[guest.state.server] = guest
-        self._save()
-        new = guest.state
-        if old is None or (old.state.power_state, old.state.addresses) != (new.power_state, new.addresses):
-            for watcher in tuple(self._watchers):
-                watcher(new)
-        return new
-
-    def remove(self, server: str) -> None:
-        if self.guests.pop(server, None) is not None:
-            self._save()
-
-    def vanish(self, server: str) -> None:
-        """As when somebody else undefines a domain."""
-        gone = self.guests[server].state
-        self.remove(server)
-        for watcher in tuple(self._watchers):
-            watcher(evolve(gone, power_state=PowerState.NOSTATE))
-
-    def set_power(self, server: str, power_state: int) -> None:
-        """As when a guest shuts down by itself or crashes."""
-        guest = self.guests[server]
-        self.put(evolve(guest, state=evolve(guest.state, power_state=power_state)))
-
-    def reboot(self) -> None:
-        """The machine goes down and comes up: no guest runs."""
-        self.boot_id = str(int(self.boot_id) + 1)
-        for server in tuple(self.guests):
-            self.set_power(server, PowerState.SHUTDOWN)
-
-    def _save(self) -> None:
-        # A few kB into the page cache: dearer to hand to a thread than to write. No fsync, as a kill loses nothing
-        # that was written and a simulated host does not outlive the loss of power.
-        if self._state_file is not None:
-            part = self._state_file.with_suffix(".part")
-            part.write_bytes(dumps(_Saved(tuple(self.guests.values()))))
-            part.replace(self._state_file)
 
 
 class SimulatedDriver(Driver):

@@ -1,11 +1,13 @@
 """One agent a machine and a state directory."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from agents.role import AgentSetupError, host_lock, hypervisor_lock, machine_id
-from schemas.settings import AgentSettings, LibvirtSettings
+from agents.role import AgentSetupError, by_verb, drivers_of, host_lock, hypervisor_lock, machine_id
+from schemas.errors import HostError
+from schemas.settings import AgentSettings, LibvirtSettings, SimulatedSettings
 
 
 def test_a_state_directory_is_one_agents(tmp_path: Path) -> None:
@@ -26,6 +28,22 @@ def test_a_libvirt_is_one_agents_of_a_site(tmp_path: Path) -> None:
             pass
     with hypervisor_lock(mine):
         pass
+
+
+async def test_simulated_hosts_fail_and_take_their_time_as_configured() -> None:
+    simulated = SimulatedSettings(
+        hosts=2, failures={"facts": 1.0, "s-2:facts": 0.0}, delays={"guests": 0.0, "s-1:guests": 0.02}
+    )
+    one, two = (driver for _, driver in drivers_of(AgentSettings(driver="simulated", simulated=simulated), "s"))
+    with pytest.raises(HostError, match="simulated failure"):
+        await one.facts()
+    assert (await two.facts()).hypervisor_hostname == "s-2"
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await one.guests()
+    assert loop.time() - began >= 0.02
+    with pytest.raises(AgentSetupError, match="no verb 'fly'"):
+        by_verb({"s-1:fly": 1.0}, "s-1")
 
 
 def test_a_machine_keeps_its_id(tmp_path: Path) -> None:
