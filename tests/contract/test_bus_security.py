@@ -185,6 +185,24 @@ async def test_a_forbidden_request_harms_no_other(control: Bus, agent: Bus) -> N
     await above.stop()
 
 
+async def test_who_is_cancelled_while_he_asks_is_cancelled(agent: Bus) -> None:
+    asked = asyncio.create_task(agent.request(report(CELL, 7, OTHER), Question("x"), Answer, 60))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.wait([asked], timeout=30)
+    assert asked.cancelled()
+
+    async def twice() -> str:
+        for _ in range(2):
+            with pytest.raises(SubjectForbidden):
+                await agent.request(report(CELL, 7, OTHER), Question("x"), Answer, 60)
+        task = asyncio.current_task()
+        assert task is not None
+        return f"cancelled {task.cancelling()} times"
+
+    assert await asyncio.create_task(twice()) == "cancelled 0 times"
+
+
 # What cannot work is said at once
 
 
