@@ -36,15 +36,6 @@ def api(config: Config = None) -> None:
 
 
 @app.command()
-def placement(config: Config = None) -> None:
-    """Serve the Placement API alone; `kilonova api` serves it beside the others."""
-    from control.roles import placement_role
-
-    settings = load_settings(config)
-    run_process("placement", settings.process, placement_role(settings))
-
-
-@app.command()
 def scheduler(config: Config = None) -> None:
     """Choose and claim hosts for servers."""
     from control.roles import scheduler_role
@@ -192,7 +183,13 @@ def _mount_etcd() -> None:
     app.add_typer(etcd_app, name="etcd", help="Look after the etcd of the global store or of a cell.")
 
 
-_FOLDERS = {"site": _mount_site, "etcd": _mount_etcd}
+def _mount_placement() -> None:
+    from control.manage.placement.cli import app as placement_app
+
+    app.add_typer(placement_app, name="placement")
+
+
+_FOLDERS = {"site": _mount_site, "etcd": _mount_etcd, "placement": _mount_placement}
 
 
 def main() -> None:
