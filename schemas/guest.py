@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from schemas.topology import NumaCell, PciPool
+
 
 class PowerState:
     """Nova's numbers."""
@@ -178,5 +180,8 @@ class HostFacts:
     """jobs on guests under way, as the host last said"""
     metrics: dict[str, float] = field(factory=dict)
     """what Nova's monitors report, such as `cpu.percent`"""
+    topology: tuple[NumaCell, ...] = ()
+    """empty: the driver does not tell of NUMA cells"""
+    pci: tuple[PciPool, ...] = ()
     boot_id: str = ""
     """another after each boot of the machine"""

@@ -237,6 +237,14 @@ class PlacementSettings:
 
 
 @frozen
+class PciSettings:
+    """Nova's `[pci]`."""
+
+    alias: tuple[str, ...] = ()
+    """JSON objects with `name` and any of `vendor_id`, `product_id`, `device_type`, `numa_policy`"""
+
+
+@frozen
 class SimulatedSettings:
     hosts: int = 1
     """hosts that one agent process plays, named `{host}-{n}` when more than one"""
@@ -356,5 +364,6 @@ class Settings:
     scheduler: SchedulerSettings = field(factory=SchedulerSettings)
     filter_scheduler: FilterSchedulerSettings = field(factory=FilterSchedulerSettings)
     metrics: MetricsSettings = field(factory=MetricsSettings)
+    pci: PciSettings = field(factory=PciSettings)
     placement: PlacementSettings = field(factory=PlacementSettings)
     agent: AgentSettings = field(factory=AgentSettings)

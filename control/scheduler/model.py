@@ -72,7 +72,7 @@ class Model:
         self.traits, self.members, self.cells, self.flags = (Columns("bool") for _ in range(4))
         """by trait, by uuid of the placement aggregate, by name of the cell; complete, alive, disabled, forced_down"""
         self.numbers = Columns("float64")
-        """hypervisor_version, io_ops, instances, failed_builds, rank"""
+        """hypervisor_version, io_ops, pci_devices, instances, failed_builds, rank"""
         self._draw = draw
         self._by_provider: dict[str, str] = {}
 
@@ -97,6 +97,7 @@ class Model:
         state = self._state(host)
         state.facts = facts
         self.numbers.set("hypervisor_version", state.row, facts.hypervisor_version if facts else 0)
+        self.numbers.set("pci_devices", state.row, sum(p.free for p in facts.pci) if facts else 0)
         self.numbers.set("io_ops", state.row, facts.io_ops if facts else 0)
         self._complete(state)
 

@@ -3,7 +3,7 @@
 from importlib.metadata import entry_points
 from typing import Final
 
-from control.scheduler.filters import affinity, aggregates, compute, counts, images, json_query
+from control.scheduler.filters import affinity, aggregates, compute, counts, images, json_query, topology
 from control.scheduler.filters.shapes import Filter, HostFilter, MaskFilter
 from schemas.errors import KilonovaError
 
@@ -14,6 +14,7 @@ BUILT_IN: Final[dict[str, Filter]] = {
     **aggregates.FILTERS,
     **counts.FILTERS,
     **json_query.FILTERS,
+    **topology.FILTERS,
 }
 ENTRY_POINTS: Final = "kilonova.scheduler.filters"
 """A third party's filter is a HostFilter, a MaskFilter or a plain function of a host and a request."""

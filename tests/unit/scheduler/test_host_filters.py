@@ -7,9 +7,11 @@ from unit_hosts import Sketch, aggregate, decided, names, options, with_filters
 from unit_records import NOW, UUID, facts, flavor, spec
 
 from control.scheduler.decide import Refusal
+from control.scheduler.filters.table import BUILT_IN
 from schemas.group import Policy, ServerGroup
 from schemas.server import ImageRef, RequestSpec
-from schemas.settings import FilterSchedulerSettings, MetricsSettings, Settings
+from schemas.settings import FilterSchedulerSettings, MetricsSettings, PciSettings, Settings
+from schemas.topology import NumaCell, PciPool
 
 HOSTS = [Sketch("a"), Sketch("b"), Sketch("c")]
 
@@ -168,3 +170,34 @@ def test_a_rebuild_runs_only_the_filters_that_look_at_images() -> None:
 
 def test_every_filter_of_nova_is_there() -> None:
     assert names(decided(HOSTS, spec(), settings=options(enabled_filters=("AllHostsFilter",)))) == ["a", "b", "c"]
+
+
+def test_numa_cells_and_devices_are_found_together() -> None:
+    cells = tuple(NumaCell(n, 8192, frozenset({4 * n, 4 * n + 1})) for n in range(2))
+    gpu = (PciPool("10de", "1db1", 1, numa_node=1),)
+    hosts = [
+        Sketch("none"),
+        Sketch("cells", facts=facts(topology=cells)),
+        Sketch("both", facts=facts(topology=cells, pci=gpu)),
+        Sketch("small", facts=facts(topology=cells[:1], pci=gpu)),
+    ]
+    settings = Settings(
+        filter_scheduler=FilterSchedulerSettings(enabled_filters=("NUMATopologyFilter", "PciPassthroughFilter")),
+        pci=PciSettings(alias=('{"name": "gpu", "vendor_id": "10de", "numa_policy": "required"}',)),
+    )
+
+    def left(**specs: str) -> set[str]:
+        extra = {k.replace("__", ":"): v for k, v in specs.items()}
+        request = spec(flavor=flavor(vcpus=2, memory_mb=1024, extra_specs=extra))
+        found = decided(hosts, request, 9, settings=settings)
+        return set() if isinstance(found, Refusal) else set(names(found))
+
+    assert left() == {"none", "cells", "both", "small"}
+    assert left(hw__numa_nodes="2") == {"cells", "both"}
+    assert left(pci_passthrough__alias="gpu") == {"both", "small"}
+    assert left(pci_passthrough__alias="gpu", hw__numa_nodes="1") == {"both"}, "near the devices"
+    assert left(pci_passthrough__alias="unknown") == left(hw__numa_nodes="x") == set()
+
+
+def test_every_filter_of_nova_has_its_name() -> None:
+    assert len(BUILT_IN) == 22

@@ -1,0 +1,62 @@
+"""What a host has where: NUMA cells with processors, memory and pages, and devices that can be passed through."""
+
+from typing import Literal
+
+from attrs import frozen
+
+
+@frozen
+class Pages:
+    """Memory pages of one size in a NUMA cell."""
+
+    size_kib: int
+    total: int
+    used: int = 0
+
+    @property
+    def free(self) -> int:
+        return self.total - self.used
+
+
+@frozen
+class NumaCell:
+    """`cpus` float over shared guests, `dedicated` are pinned; `siblings` are the threads of each core. What is used is
+    what guests have claimed."""
+
+    id: int
+    memory_mb: int
+    cpus: frozenset[int] = frozenset()
+    dedicated: frozenset[int] = frozenset()
+    siblings: tuple[frozenset[int], ...] = ()
+    pages: tuple[Pages, ...] = ()
+    cpus_used: int = 0
+    """of the shared ones, counted in guests' processors"""
+    memory_used_mb: int = 0
+    pinned: frozenset[int] = frozenset()
+
+    @property
+    def cores(self) -> tuple[frozenset[int], ...]:
+        """The dedicated threads of each core; one that has no siblings is a core."""
+        known = frozenset().union(*self.siblings)
+        single = (frozenset({cpu}) for cpu in sorted(self.dedicated - known))
+        return (*(core & self.dedicated for core in self.siblings if core & self.dedicated), *single)
+
+    @property
+    def free_cores(self) -> tuple[frozenset[int], ...]:
+        """Of each core the threads that nobody is pinned to; cores without any are left out."""
+        return tuple(core - self.pinned for core in self.cores if core - self.pinned)
+
+    @property
+    def has_threads(self) -> bool:
+        return any(len(core) > 1 for core in self.siblings)
+
+
+@frozen
+class PciPool:
+    """Devices of one kind in one place. `numa_node` None: the host does not say."""
+
+    vendor_id: str
+    product_id: str
+    free: int
+    device_type: Literal["type-PCI", "type-PF", "type-VF", "vdpa"] = "type-PCI"
+    numa_node: int | None = None
