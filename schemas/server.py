@@ -93,6 +93,7 @@ class Instance:
     macs: tuple[str, ...] = ()
     addresses: tuple[Address, ...] = ()
     admin_password: str | None = None
+    """encrypted: under the site key in a request, under the cell's key in a cell; None when no config drive tells it"""
     trusted_certs: tuple[str, ...] = ()
     scheduler_hints: dict[str, Any] = field(factory=dict)
     fault: Fault | None = None

@@ -64,6 +64,8 @@ class CellSettings:
     name: str = "cell1"
     store: StoreSettings = StoreSettings()
     bus: BusSettings = BusSettings()
+    key_file: str = ""
+    """the cell's key, which `kilonova bootstrap` writes; without it no guest is told its administrator's password"""
 
     @property
     def prefix(self) -> str:

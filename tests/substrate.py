@@ -220,11 +220,12 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float =
 async def map_site(store: StoreSettings, bus: BusSettings, directory: Path) -> Settings:
     """Settings of a site of its own below the store's prefix, with cell0 and cell1 mapped."""
     key_file = directory / "site.key"
-    SiteKey.load_or_make(key_file)
+    cell_key = directory / "cell.key"
+    SiteKey.load_or_make(key_file).of_cell("cell1").save(cell_key)
     prefix = store.prefix
     settings = Settings(
         top=GlobalSettings(_at(store, f"{prefix}global/"), bus, str(key_file)),
-        cell=CellSettings("cell1", _at(store, f"{prefix}cells/cell1/"), bus),
+        cell=CellSettings("cell1", _at(store, f"{prefix}cells/cell1/"), bus, str(cell_key)),
     )
     txn = Txn("map cells")
     for name in (CELL0, "cell1"):

@@ -33,6 +33,8 @@ def bootstrap_site(settings: Settings, password: str, demo_password: str | None,
 async def _bootstrap(settings: Settings, password: str, demo_password: str | None, region: str) -> None:
     Path(settings.top.site_key_file).parent.mkdir(parents=True, exist_ok=True)
     key = SiteKey.load_or_make(settings.top.site_key_file)
+    if settings.cell.key_file:
+        key.of_cell(settings.cell.name).save(settings.cell.key_file)
     etcd = Etcd(settings.top.store)
     try:
         store = Store(etcd, settings.top.prefix)

@@ -62,6 +62,7 @@ def control_config(options: SiteOptions, layout: Layout) -> Toml:
         },
         "cell": {
             "name": CELL,
+            "key_file": str(layout.cell_key),
             "store": {"endpoints": etcd, "prefix": f"kilonova/cells/{CELL}/"},
             "bus": bus,
         },

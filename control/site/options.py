@@ -78,6 +78,10 @@ class Layout:
         return self.root / "secrets.json"
 
     @property
+    def cell_key(self) -> Path:
+        return self.root / "cell.key"
+
+    @property
     def site_key(self) -> Path:
         return self.root / "site.key"
 

@@ -71,7 +71,7 @@ async def create(call: Call) -> Answer:
         disk_config=asked.get("OS-DCF:diskConfig", "MANUAL"),
         access_ip_v4=address(asked.get("accessIPv4")),
         access_ip_v6=address(asked.get("accessIPv6")),
-        admin_password=password,
+        admin_password=_sealed(call, asked, password),
         trusted_certs=tuple(asked.get("trusted_image_certificates") or ()),
     )
     reservation, servers = await create_servers(call.top, call.identity, draft, needs.limits)
@@ -79,6 +79,12 @@ async def create(call: Call) -> Answer:
         return Answer({"reservation_id": reservation})
     body = {"server": views.created(servers[0], call.urls, password, groups)}
     return Answer(body, location=call.urls.own(f"servers/{servers[0].uuid}"))
+
+
+def _sealed(call: Call, asked: dict[str, Any], password: str) -> str | None:
+    """Encrypted under the site key; None when no config drive is going to tell it to the guest."""
+    told = truth(asked.get("config_drive", False)) or asked.get("user_data") or asked.get("key_name")
+    return call.top.key.encrypt(password.encode()) if told else None
 
 
 def make_password() -> str:

@@ -12,7 +12,10 @@ def mark_of(site: str, operation: Operation) -> GuestMark:
     return GuestMark(site, operation.server, operation.project, operation.generation, identity)
 
 
-def spec_of(mark: GuestMark, instance: Instance, image_url: str, user_data: str | None) -> GuestSpec:
+def spec_of(
+    mark: GuestMark, instance: Instance, image_url: str, user_data: str | None, admin_password: str | None = None
+) -> GuestSpec:
+    """`admin_password` as the guest is told it, in clear."""
     image = instance.image
     grant = None
     if image is not None:
@@ -35,7 +38,7 @@ def spec_of(mark: GuestMark, instance: Instance, image_url: str, user_data: str 
         metadata=instance.metadata,
         user_data=user_data,
         key=instance.key,
-        admin_password=instance.admin_password,
+        admin_password=admin_password,
         availability_zone=instance.availability_zone or "nova",
         launch_index=instance.launch_index,
     )

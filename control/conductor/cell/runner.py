@@ -30,6 +30,7 @@ from control.conductor.sagas.table import (
     decide,
     step_of,
 )
+from control.secrets import CellKey, SiteKeyError
 from kv.keys import Cell
 from kv.shards import Shards
 from kv.store import Store
@@ -73,6 +74,7 @@ class Runner:
         self._hosts = hosts
         self._site = settings.site
         self._cell = settings.cell.name
+        self._key = CellKey.load(settings.cell.key_file) if settings.cell.key_file else None
         self._settings = settings.conductor
         self._raised: dict[str, int] = {}
         """servers whose inherited operation was raised to a new generation, by the fence's create-revision"""
@@ -123,7 +125,7 @@ class Runner:
         if step.with_spec:
             url = str(op.inputs.get("image_url", ""))
             data = user_data.value.data if user_data else None
-            spec = spec_of(mark_of(self._site, op), instance.value, url, data)
+            spec = spec_of(mark_of(self._site, op), instance.value, url, data, self._password(instance.value))
         outcome, expectation = await self._unless_changed(operation, self._carry_out(saga, step, op, spec))
         try:
             decision = await self._commit(shard, saga, operation, instance, outcome)
@@ -136,6 +138,19 @@ class Runner:
         if isinstance(outcome, Failed) and outcome.error == "GuestNotFound" and op.host:
             await self._hosts.demand_inventory(op.host)
         return isinstance(decision, Advance)
+
+    def _password(self, server: Instance) -> str | None:
+        """What its guest is told. A password that this process has no key for is left out, not fatal."""
+        if server.admin_password is None:
+            return None
+        if self._key is None:
+            log.warning("no cell key: the guest is not told its administrator's password", server=server.uuid)
+            return None
+        try:
+            return self._key.decrypt(server.admin_password).decode()
+        except SiteKeyError as error:
+            log.error("an administrator's password cannot be read", server=server.uuid, reason=error.message)
+            return None
 
     async def _unless_changed(self, operation: Stored[Operation], work: Coroutine[Any, Any, R]) -> R:
         """What the work returns. Raises CompareFailed, with the work cancelled, when its operation is another now."""

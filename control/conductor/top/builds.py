@@ -19,6 +19,7 @@ from control.conductor.top.fences import CellFences
 from control.conductor.top.leave import ImageLeave
 from control.conductor.top.obituaries import add_release
 from control.conductor.top.selecting import Selecting
+from control.secrets import resealed
 from control.servers.deletion import deletion
 from control.servers.expansion import KIND as MULTI_CREATE
 from control.servers.expansion import expansion
@@ -180,6 +181,7 @@ class Builds:
             attempt=op.attempt,
             generation=op.generation,
             availability_zone=op.results.get("zone") or draft.availability_zone,
+            admin_password=resealed(draft.admin_password, self._top.key, self._top.key.of_cell(cell)),
             updated=now,
         )
         boot = Operation(

@@ -13,6 +13,7 @@ from control.conductor.cell.leave import WANTED, renewed
 from control.conductor.top.fences import CellFences
 from control.conductor.top.leave import ImageLeave
 from control.conductor.top.obituaries import Obituaries, add_release
+from control.secrets import resealed
 from control.top import Top
 from kv.cache import Cache, Change
 from kv.keys import Cell, Global
@@ -132,7 +133,14 @@ class Outboxes:
             return
         txn = Txn("take back").replace(mapping, evolve(mapping.value, cell=None, attempt=record.attempt + 1))
         draft = evolve(
-            instance.value, vm_state="building", task_state="scheduling", host=None, node=None, addresses=(), fault=None
+            instance.value,
+            vm_state="building",
+            task_state="scheduling",
+            host=None,
+            node=None,
+            addresses=(),
+            fault=None,
+            admin_password=resealed(instance.value.admin_password, self._top.key.of_cell(cell), self._top.key),
         )
         txn.create(Global.REQUESTS(record.server), BuildRequest(draft, _data(data)))
         operation = _again(returning.value, record, cell)

@@ -31,6 +31,17 @@ async def test_a_create_answers_with_id_links_and_password(api: Api, asked: Aske
     assert answer.headers["location"] == f"http://api.test:8774/v2.1/servers/{server['id']}"
 
 
+async def test_a_password_is_stored_encrypted_and_only_when_a_guest_is_told(api: Api, top: Top, asked: Asked) -> None:
+    for config_drive in (True, False):
+        password = "correct horse battery"
+        made = await boot(api(version="2.37"), asked, adminPass=password, config_drive=config_drive)
+        request = await top.store.get(Global.REQUESTS(made))
+        assert request is not None
+        kept = request.value.instance.admin_password
+        assert password not in str(request.value)
+        assert (top.key.decrypt(kept) if kept else None) == (password.encode() if config_drive else None)
+
+
 async def test_a_new_server_is_shown(api: Api, asked: Asked) -> None:
     data = base64.b64encode(b"#!/bin/sh\n").decode()
     made = await boot(
