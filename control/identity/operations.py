@@ -3,7 +3,7 @@
 from typing import Final
 
 from control.identity.call import Operation
-from control.identity.handlers import app_credentials, auth, grants, projects, roles, services, users
+from control.identity.handlers import app_credentials, auth, grants, groups, projects, roles, services, users
 
 _USER: Final = "/v3/users/{user}"
 _APPS: Final = _USER + "/application_credentials"
@@ -27,7 +27,7 @@ OPERATIONS: Final = (
     Operation("PATCH", _USER, users.update_user, "update_user"),
     Operation("DELETE", _USER, users.delete_user, "delete_user"),
     Operation("GET", _USER + "/projects", users.list_user_projects, "list_user_projects"),
-    Operation("GET", _USER + "/groups", users.list_groups, "list_groups_for_user"),
+    Operation("GET", _USER + "/groups", groups.list_groups, "list_groups_for_user"),
     Operation("GET", _APPS, app_credentials.list_application_credentials, "list_application_credentials"),
     Operation("POST", _APPS, app_credentials.create_application_credential, "create_application_credential"),
     Operation("GET", _APPS + "/{app}", app_credentials.get_application_credential, "get_application_credential"),
@@ -36,9 +36,9 @@ OPERATIONS: Final = (
     ),
     Operation("GET", _USER + "/access_rules", app_credentials.list_access_rules, "list_access_rules"),
     Operation("GET", _USER + "/access_rules/{rule}", app_credentials.get_access_rule, "get_access_rule"),
-    Operation("GET", "/v3/groups", users.list_groups, "list_groups"),
-    Operation("POST", "/v3/groups", users.create_group, "create_group"),
-    Operation("GET", "/v3/groups/{group}", users.get_group, "get_group"),
+    Operation("GET", "/v3/groups", groups.list_groups, "list_groups"),
+    Operation("POST", "/v3/groups", groups.create_group, "create_group"),
+    Operation("GET", "/v3/groups/{group}", groups.get_group, "get_group"),
     Operation("GET", "/v3/projects", projects.list_projects, "list_projects"),
     Operation("POST", "/v3/projects", projects.create_project, "create_project"),
     Operation("GET", _PROJECT, projects.get_project, "get_project"),
@@ -62,6 +62,7 @@ OPERATIONS: Final = (
     Operation("DELETE", "/v3/roles/{role}", roles.delete_role, "delete_role"),
     Operation("GET", "/v3/role_inferences", roles.list_role_inference_rules, "list_role_inference_rules"),
     Operation("GET", _IMPLIES, roles.list_implied_roles, "list_implied_roles"),
+    Operation("HEAD", _IMPLIES + "/{implied}", roles.check_implied_role, "check_implied_role"),
     Operation("GET", _IMPLIES + "/{implied}", roles.get_implied_role, "get_implied_role"),
     Operation("PUT", _IMPLIES + "/{implied}", roles.create_implied_role, "create_implied_role"),
     Operation("DELETE", _IMPLIES + "/{implied}", roles.delete_implied_role, "delete_implied_role"),

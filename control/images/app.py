@@ -18,7 +18,7 @@ from control.images.blobs import BUCKET, Blobs
 from control.images.call import Desk, Operation, route
 from control.images.faults import error_answer
 from control.images.grants import Grants
-from control.images.handlers import data, images, imports, members
+from control.images.handlers import data, images, imports, members, nothing, stores
 from control.images.policy import DEFAULTS
 from control.images.views import (
     image_schema,
@@ -52,14 +52,14 @@ OPERATIONS: Final = (
     Operation("GET", "/v2/images/{image}/file", data.download_image),
     Operation("PUT", "/v2/images/{image}/stage", imports.stage_bytes),
     Operation("POST", "/v2/images/{image}/import", imports.import_bytes),
-    Operation("GET", "/v2/images/{image}/tasks", imports.list_image_tasks),
+    Operation("GET", "/v2/images/{image}/tasks", nothing.list_image_tasks),
     Operation("GET", "/v2/info/import", imports.list_import_methods),
-    Operation("GET", "/v2/info/stores", imports.list_stores),
-    Operation("GET", "/v2/tasks", imports.list_tasks),
-    Operation("GET", "/v2/tasks/{task}", imports.get_task),
-    Operation("GET", "/v2/metadefs/namespaces", imports.list_metadef_namespaces),
-    Operation("GET", "/v2/metadefs/resource_types", imports.list_metadef_resource_types),
-    Operation("DELETE", "/v2/stores/{store}/{image}", imports.delete_from_store),
+    Operation("GET", "/v2/info/stores", stores.list_stores),
+    Operation("GET", "/v2/tasks", nothing.list_tasks),
+    Operation("GET", "/v2/tasks/{task}", nothing.get_task),
+    Operation("GET", "/v2/metadefs/namespaces", nothing.list_metadef_namespaces),
+    Operation("GET", "/v2/metadefs/resource_types", nothing.list_metadef_resource_types),
+    Operation("DELETE", "/v2/stores/{store}/{image}", stores.delete_from_store),
     Operation("POST", "/v2/images/{image}/actions/{action}", images.act_on_image),
     Operation("PUT", "/v2/images/{image}/tags/{tag}", images.add_tag),
     Operation("DELETE", "/v2/images/{image}/tags/{tag}", images.delete_tag),

@@ -61,24 +61,32 @@ async def stage_image(blobs: Blobs, stored: Stored[Image], spool: Spooled) -> No
     try:
         async with asyncio.timeout(upload_seconds(spool.facts.size)):
             await blobs.objects.put(name, spool.file)
-        image, waste = await blobs.store.read(Global.IMAGES(uploading.id), Global.WASTE(name))
-        if image is None:
-            raise Gone(f"Image {uploading.id} was deleted during its upload.")
-        if image.value.upload != name or waste is None or waste.value.condemned:
-            raise _changed_meanwhile(uploading)
-        now = datetime.now(UTC)
-        txn = Txn("image-staged").replace(image, evolve(image.value, staged=spool.facts, updated=now))
-        txn.replace(waste, evolve(waste.value, until=now + STAGED))
-        try:
-            await blobs.store.commit(txn)
-        except CompareFailed as error:
-            raise _changed_meanwhile(uploading) from error
-        staged = True
+        for _ in range(TRIES):
+            if staged := await _mark_staged(blobs, uploading, spool.facts):
+                return
+        raise _changed_meanwhile(uploading)
     except TimeoutError as error:
         raise _too_slow() from error
     finally:
         if not staged:
             await _leave(blobs, uploading)
+
+
+async def _mark_staged(blobs: Blobs, uploading: Image, facts: Facts) -> bool:
+    """False when somebody changed the image meanwhile: look again."""
+    name = uploading.upload or ""
+    image, waste = await blobs.store.read(Global.IMAGES(uploading.id), Global.WASTE(name))
+    if image is None:
+        raise Gone(f"Image {uploading.id} was deleted during its upload.")
+    if image.value.upload != name or waste is None or waste.value.condemned:
+        raise _changed_meanwhile(uploading)
+    now = datetime.now(UTC)
+    txn = Txn("image-staged").replace(image, evolve(image.value, staged=facts, updated=now))
+    try:
+        await blobs.store.commit(txn.replace(waste, evolve(waste.value, until=now + STAGED)))
+    except CompareFailed:
+        return False
+    return True
 
 
 async def import_image(blobs: Blobs, stored: Stored[Image], facts: Facts) -> Image:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from control.identity.accounts import PROJECTS, create, read, remove, update
 from control.identity.call import Call
-from control.identity.handlers.users import extra, require_domain, require_id
+from control.identity.given import extra, require_domain, require_id
 from control.identity.http import json_answer
 from control.identity.lists import is_true
 from control.identity.schemas import validate

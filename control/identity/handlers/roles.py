@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from control.identity.accounts import ROLES, create, read, remove, update
 from control.identity.call import Call
-from control.identity.handlers.users import extra, require_id
+from control.identity.given import extra, require_id
 from control.identity.http import json_answer
 from control.identity.schemas import validate
 from control.identity.views import inference_view, role_view
@@ -80,6 +80,11 @@ async def get_implied_role(call: Call) -> Response:
     if view is None:
         raise NotFound(f"{call.part('role')} does not imply {call.part('implied')}.")
     return json_answer(view)
+
+
+async def check_implied_role(call: Call) -> Response:
+    await get_implied_role(call)
+    return Response(status_code=204)
 
 
 async def create_implied_role(call: Call) -> Response:

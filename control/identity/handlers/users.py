@@ -1,6 +1,5 @@
 """Users."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -13,11 +12,12 @@ from starlette.responses import Response
 from control.identity.accounts import USERS, create, read, remove, update, with_password
 from control.identity.call import Call, Desk, read_object
 from control.identity.claims import REFUSED
+from control.identity.given import extra, require_domain, require_id
 from control.identity.http import json_answer
 from control.identity.schemas import validate
 from control.identity.views import project_view, user_view
-from schemas.errors import BadRequest, NotFound, Unauthorized
-from schemas.identity import DOMAIN, User
+from schemas.errors import BadRequest, Unauthorized
+from schemas.identity import User
 
 FIELDS: Final = ("name", "enabled", "domain_id", "password_expires_at", "unique_id")
 OWN: Final = ("id", "name", "password", "enabled", "domain_id", "default_project_id", "options", "links")
@@ -93,34 +93,6 @@ async def list_user_projects(call: Call) -> Response:
     await read(call.desk.store, USERS, call.part("user"))
     views = [project_view(p, call.desk.base) for p in call.desk.directory.projects_of(call.part("user"))]
     return call.listed("projects", views, ("name", "enabled", "domain_id"))
-
-
-async def list_groups(call: Call) -> Response:
-    """There are none."""
-    return call.listed("groups", [])
-
-
-async def get_group(call: Call) -> Response:
-    raise NotFound(f"Could not find group: {call.part('group')}.")
-
-
-async def create_group(call: Call) -> Response:
-    raise call.forbidden("this site has no groups of users")
-
-
-def extra(given: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name not in own}
-
-
-def require_domain(given: dict[str, Any]) -> None:
-    """Raises NotFound for any but the one that there is."""
-    if given.get("domain_id") not in (None, DOMAIN):
-        raise NotFound(f"Could not find domain: {given['domain_id']}.")
-
-
-def require_id(given: dict[str, Any], id_: str) -> None:
-    if given.get("id", id_) != id_:
-        raise BadRequest("Cannot change the ID of an entity.")
 
 
 def _answer(call: Call, user: User, status: int = 200) -> Response:

@@ -9,7 +9,7 @@ from control.images.call import Call
 from control.images.handlers.data import receive, require_octets
 from control.images.upload import import_image, stage_image
 from control.images.views import STORE
-from schemas.errors import BadRequest, Conflict, Forbidden, NotFound
+from schemas.errors import BadRequest, Conflict
 
 METHODS: Final = ("glance-direct",)
 
@@ -44,49 +44,9 @@ async def import_bytes(call: Call) -> Response:
     return Response(status_code=202)
 
 
-async def list_stores(call: Call) -> Response:
-    text = "NATS JetStream object store"
-    return json_answer({"stores": [{"id": STORE, "description": text, "default": "true"}]})
-
-
 async def list_import_methods(_: Call) -> Response:
     about = {"description": "Import methods available.", "type": "array", "value": list(METHODS)}
     return json_answer({"import-methods": about})
-
-
-async def list_image_tasks(call: Call) -> Response:
-    """Imports are done when they are answered, so there is never a task."""
-    await call.image()
-    return json_answer({"tasks": []})
-
-
-async def list_tasks(call: Call) -> Response:
-    call.check("tasks_api_access")
-    return json_answer({"tasks": [], "first": "/v2/tasks", "schema": "/v2/schemas/tasks"})
-
-
-async def get_task(call: Call) -> Response:
-    call.check("tasks_api_access")
-    raise NotFound(f"No task found with ID {call.part('task')}")
-
-
-async def list_metadef_namespaces(call: Call) -> Response:
-    """There are none: properties are free here."""
-    call.check("get_metadef_namespaces")
-    first, schema = "/v2/metadefs/namespaces", "/v2/schemas/metadefs/namespaces"
-    return json_answer({"namespaces": [], "first": first, "schema": schema})
-
-
-async def list_metadef_resource_types(call: Call) -> Response:
-    call.check("list_metadef_resource_types")
-    return json_answer({"resource_types": []})
-
-
-async def delete_from_store(call: Call) -> Response:
-    await call.image("delete_image_location")
-    if call.part("store") != STORE:
-        raise NotFound(f"Image {call.part('image')} is not stored in store {call.part('store')}.")
-    raise Forbidden("Cannot delete image data from the only store containing it. Consider deleting the image instead.")
 
 
 def _require_method(body: Any) -> None:
