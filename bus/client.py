@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -16,11 +15,12 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from bus.connection import Connection
+from bus.forbidden import Forbidden
 from bus.metrics import REQUESTS
 from bus.users import public_key
 from schemas.codec import RELEASE, dumps, for_release, loads
 from schemas.context import REQUEST_ID, TRACEPARENT
-from schemas.errors import BusRefused, BusUnavailable, NobodyListens, SubjectForbidden, from_wire
+from schemas.errors import BusRefused, BusUnavailable, NobodyListens, from_wire
 from schemas.settings import BusSettings
 
 R = TypeVar("R")
@@ -40,23 +40,19 @@ ERROR_CLASS: Final = "Kn-Error"
 
 _HINT_SECONDS: Final = 30.0
 _SETTLE_SECONDS: Final = 2.0
-_FORBIDDEN: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE)
 
 
 class Bus:
     """One connection. Make it with `connect`; end it with `drain`."""
 
-    def __init__(self, client: Connection, settings: BusSettings, name: str) -> None:
+    def __init__(self, client: Connection, settings: BusSettings, name: str, inbox: str) -> None:
         self.client = client
         self.name = name
         self.release = RELEASE
         """of the oldest process that is spoken to, unless a message is told otherwise"""
         self._settings = settings
         self._leaving = False
-        self._forbidden: set[str] = set()
-        """subjects, in lower case as nats-py tells of them, that were subscribed to in vain"""
-        self._asking: dict[str, dict[asyncio.Task[Any], bool]] = {}
-        """by subject in lower case: who waits for an answer, and whether he was told that it is forbidden"""
+        self._forbidden = Forbidden(f"{name} at NATS {settings.url}", inbox)
         self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """fails when waiting for NATS is in vain"""
 
@@ -66,7 +62,7 @@ class Bus:
         what is configured cannot work: files that are no certificates or keys, a server that does not accept ours or
         whose own is not to be trusted. After that, such things are logged and the connection is tried for ever."""
         client = Connection()
-        bus = cls(client, settings, name)
+        bus = cls(client, settings, name, inbox)
         connecting = asyncio.ensure_future(
             client.connect(
                 settings.url.split(","),
@@ -116,7 +112,8 @@ class Bus:
         data = for_release(dumps(message), self.release if release is None else release)
         try:
             with REQUESTS.labels(type(message).__name__).time():
-                reply = await self._ask(subject, data, timeout, headers)
+                asking = self.client.request(subject, data, timeout=timeout, headers=headers)
+                reply = await self._forbidden.guard(subject, asking)
         except nats.errors.NoRespondersError as error:
             raise NobodyListens(f"no process serves {subject}") from error
         except (nats.errors.TimeoutError, TimeoutError) as error:
@@ -139,7 +136,7 @@ class Bus:
 
     async def subscribe(self, subject: str, queue: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
         """NATS may learn of it later than others ask, and forbid it: see `settle`."""
-        self._forbidden.discard(subject.lower())
+        self._forbidden.allow(subject)
         return await self.client.subscribe(subject, queue=queue, cb=callback)
 
     async def settle(self, *subjects: str) -> None:
@@ -151,8 +148,7 @@ class Bus:
             async with asyncio.timeout(_SETTLE_SECONDS):
                 await self.client.settle()
         for subject in subjects:
-            if subject.lower() in self._forbidden:
-                raise self._not_permitted("subscribe", subject)
+            self._forbidden.check(subject)
 
     async def drain(self) -> None:
         """Takes no more, finishes what was taken, says good-bye."""
@@ -171,44 +167,9 @@ class Bus:
                 raise
             # Without a server nats-py lets the end of its own reader escape; by then it has closed.
 
-    async def _ask(self, subject: str, payload: bytes, timeout: float, headers: dict[str, str]) -> Msg:
-        """NATS tells of a forbidden subject only beside the connection's answers: whoever asks on it is found here and
-        cancelled, as asyncio's own time-outs do, which is cheaper than a task for each request."""
-        task = asyncio.current_task()
-        assert task is not None
-        alike = self._asking.setdefault(subject.lower(), {})
-        alike[task], cancelling = False, task.cancelling()
-        try:
-            reply = await self.client.request(subject, payload, timeout=timeout, headers=headers)
-            if task.cancelling() > cancelling:  # asyncio.wait_for, below, loses a cancel that meets the answer
-                raise asyncio.CancelledError
-            return reply
-        except asyncio.CancelledError:
-            if not alike[task] or task.cancelling() > cancelling + 1:
-                raise
-            raise self._not_permitted("publish", subject) from None
-        finally:
-            if alike.pop(task):
-                task.uncancel()
-            if not alike:
-                self._asking.pop(subject.lower(), None)
-
-    def _not_permitted(self, what: str, subject: str) -> SubjectForbidden:
-        return SubjectForbidden(
-            f"NATS at {self._settings.url} does not let {self.name} {what} {subject}: see the user's permissions in "
-            "nats-server's configuration; 'kilonova nats-permissions' prints what an agent needs"
-        )
-
     async def _on_error(self, error: Exception) -> None:
-        forbidden = _FORBIDDEN.search(str(error))
-        if forbidden:
-            what, subject = forbidden.groups()
-            log.error("forbidden by NATS", url=self._settings.url, user=self.name, what=what, subject=subject)
-            if what == "subscription":
-                self._forbidden.add(subject)
-            alike = self._asking.get(subject, {}) if what == "publish" else {}
-            for task, told in alike.items():
-                alike[task] = told or task.cancel()
+        if forbidden := self._forbidden.heard(str(error)):
+            log.error("forbidden by NATS", url=self._settings.url, user=self.name, what=forbidden)
             return
         log.warning("bus error", url=self._settings.url, reason=repr(error))
         refusal = _refusal(error)
@@ -220,6 +181,7 @@ class Bus:
             log.warning("bus lost", url=self._settings.url)
 
     async def _on_reconnect(self) -> None:
+        self._forbidden.reconnected()
         log.info("bus found again", url=self._settings.url)
 
 

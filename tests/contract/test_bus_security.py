@@ -130,7 +130,7 @@ async def test_an_agent_serves_reports_and_is_discovered(control: Bus, agent: Bu
 )
 async def test_an_agent_hears_nothing_that_is_not_its_own(agent: Bus, subject: str) -> None:
     service = Service(agent, AGENT_SERVICE, "0.1.0", "")
-    with pytest.raises(SubjectForbidden, match="does not let a test subscribe"):
+    with pytest.raises(SubjectForbidden, match=r"a test at NATS .* may not subscribe"):
         await service.serve("x", subject, Question, echo)
     with pytest.raises(SubjectForbidden):
         await service.serve("x", subject, Question, echo, queue="")
@@ -181,8 +181,17 @@ async def test_a_forbidden_request_harms_no_other(control: Bus, agent: Bus) -> N
     asked = [agent.request(report(CELL, 7, host), Question(host), Answer, 30) for host in (HOST, OTHER) * 10]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(a) for a in answers] == [Answer, SubjectForbidden] * 10
-    assert not agent._asking
+    assert not agent._forbidden._asking
     await above.stop()
+
+
+async def test_who_cannot_hear_answers_need_not_wait_for_them(lab: Lab) -> None:
+    """As an agent whose user is another host's."""
+    async with lab.connected(lab.agent, inbox(OTHER)) as bus:
+        for _ in range(2):
+            async with asyncio.timeout(30):
+                with pytest.raises(SubjectForbidden, match=r"subscribe _inbox.*, where answers come"):
+                    await bus.request(report(CELL, 7, HOST), Question("x"), Answer, 60)
 
 
 async def test_who_is_cancelled_while_he_asks_is_cancelled(agent: Bus) -> None:

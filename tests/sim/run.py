@@ -87,7 +87,8 @@ async def _run(loop: VirtualLoop, random: Random, outcome: Outcome) -> None:
     limits = QuotaLimits({"instances": 12, "cores": 200, "ram": 10**6})
     await store.commit(Txn("quota").put(Global.QUOTA_LIMITS(USER.project), limits))
     promised: dict[str, bool] = {}
-    work = [asyncio.create_task(_client(site, random, promised)) for _ in range(3)]
+    tried: set[str] = set()
+    work = [asyncio.create_task(_client(site, random, promised, tried)) for _ in range(3)]
     monkey = asyncio.create_task(_monkey(site, random, outcome))
     await asyncio.sleep(FAULTY_SECONDS)
     for task in (monkey, *work):
@@ -143,19 +144,19 @@ async def _monkey(site: Site, random: Random, outcome: Outcome) -> None:
                 site.cluster.compact(site.cluster.revision)
 
 
-async def _client(site: Site, random: Random, promised: dict[str, bool]) -> None:
+async def _client(site: Site, random: Random, promised: dict[str, bool], tried: set[str]) -> None:
     """One user: creates, acts, deletes. An error is no promise."""
     while True:
         await asyncio.sleep(random.uniform(0.05, 3.0))
         if site.api is None:
             continue
         REQUEST_ID.set(f"req-{ambient.new_uuid()}")
-        asking = site.loop.spawn(site.running["api"], _ask(site.api, random, promised))
+        asking = site.loop.spawn(site.running["api"], _ask(site.api, random, promised, tried))
         # An API that dies or hangs answers nobody: the user turns away.
         await asyncio.wait([asking], timeout=15)
 
 
-async def _ask(top: Top, random: Random, promised: dict[str, bool]) -> None:
+async def _ask(top: Top, random: Random, promised: dict[str, bool], tried: set[str]) -> None:
     REQUEST_ID.set(f"req-{ambient.new_uuid()}")
     try:
         mine = [uuid for uuid, deleted in promised.items() if not deleted]
@@ -168,11 +169,17 @@ async def _ask(top: Top, random: Random, promised: dict[str, bool]) -> None:
             promised.update({s.uuid: False for s in servers})
         elif what == "delete":
             uuid = random.choice(mine)
+            again = uuid in tried
+            tried.add(uuid)
             try:
                 await delete_server(top, USER, uuid)
                 log.info("delete answered", server=uuid)
-            except NotFound:  # an earlier delete was done though its answer was lost
+            except NotFound:
                 log.info("delete found nothing", server=uuid)
+                if not again:  # the last of a large request may not be written yet
+                    tried.discard(uuid)
+                    return
+                # an earlier delete was done though its answer was lost
             promised[uuid] = True
         else:
             inputs = {"type": random.choice(["SOFT", "HARD"])} if what == "reboot" else {}
