@@ -57,7 +57,8 @@ def claimed(
     mapping, provider, usages = host.mapping, host.provider, host.usages
     if mapping is None or provider is None or usages is None or cell is None:
         raise CompareFailed(f"{host.host} or its cell has gone")
-    done = Claimed(Txn("claim").unchanged(mapping).unchanged(cell), {}, usages.value)
+    # The provider too: its inventories may be heard of later than the usages that changed with them.
+    done = Claimed(Txn("claim").unchanged(mapping).unchanged(provider).unchanged(cell), {}, usages.value)
     for claim in claims:
         spec, before, asked = claim.item.spec, claim.item.operation, claim.request.asked
         if lacking(provider.value.inventories, done.usages.used, asked):

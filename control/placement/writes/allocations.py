@@ -1,7 +1,6 @@
 """What consumers hold. All doors that change allocations come through here: one set of rules, one transaction."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Final, Literal
 
@@ -50,6 +49,7 @@ class _Ledger:
     found: dict[str, Found] = field(factory=dict)
     without: dict[str, Amounts] = field(factory=dict)
     added: dict[str, Amounts] = field(factory=dict)
+    missing: set[str] = field(factory=set)
     raised: set[str] = field(factory=set)
     """those whose generation rises: as in Placement not those that are merely given back"""
 
@@ -61,8 +61,11 @@ class _Ledger:
 
     def take_back(self, resources: Mapping[str, Amounts]) -> None:
         for uuid, amounts in resources.items():
-            with suppress(NotFound):  # nobody deletes a provider that is used, but a hand in the store might
+            try:
                 self.touch(uuid)
+            except NotFound:  # the view does not have it yet, or a hand in the store deleted what was used
+                self.missing.add(uuid)
+            else:
                 _add(self.without[uuid], amounts, -1)
 
     def add(self, resources: Mapping[str, Amounts]) -> None:
@@ -77,6 +80,8 @@ class _Ledger:
         return {name: amount for name, amount in total.items() if amount > 0}
 
     def write(self, txn: Txn, now: datetime) -> None:
+        for uuid in self.missing:
+            txn.absent(Global.USAGES(uuid))
         for uuid, found in self.found.items():
             usages = Usages(self.used(uuid), found.generation + (uuid in self.raised), now)
             # The inventories are compared too: a view may hear of them later than of the usages.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from control.placement.groups import placed, violation, without
+from control.placement.groups import placed, violation
 from control.placement.reading import Reading
 from control.placement.writes.allocations import Guard
 from kv.keys import Global
@@ -28,7 +28,7 @@ def keep_group(reading: Reading, txn: Txn, before: Allocation | None, after: All
     written = txn.writes.get(key.path)
     group = written.value if written else stored.value  # another member may be in this transaction
     if after is None:
-        txn.replace(stored, without(group, [held.consumer]))
+        txn.replace(stored, placed(group, held.consumer, ()))  # it stays a member until it is deleted
         return
     hosts = _hosts(reading, after.resources)
     for host in hosts:

@@ -103,10 +103,11 @@ def _move(reading: Reading, txn: Txn, provider: Provider, parent: str | None, *,
             raise _cannot_save(provider.uuid, "parent provider UUID does not exist.")
         if provider.parent is not None and not freely:
             raise _cannot_save(provider.uuid, "re-parenting a provider is not currently allowed.")
-        for above in _chain(reading, parent):
-            if above.value.uuid == provider.uuid:
+        for uuid, above in _chain(reading, parent):
+            if uuid == provider.uuid:
                 raise _cannot_save(provider.uuid, "creating loop in the provider tree is not allowed.")
-            txn.unchanged(above)  # who is moved meanwhile could close a loop
+            # Who is moved meanwhile could close a loop.
+            txn.at(Global.PROVIDERS(uuid), above.mod_revision if above else 0)
         _adopt(reading, txn, parent, provider.uuid)
     elif not freely:
         raise _cannot_save(provider.uuid, "un-parenting a provider is not currently allowed.")
@@ -118,17 +119,13 @@ def _cannot_save(uuid: str, reason: str) -> BadRequest:
     return BadRequest(f"Unable to save resource provider {uuid}: Object action update failed because: {reason}")
 
 
-def _chain(reading: Reading, uuid: str | None) -> list[Stored[Provider]]:
-    """A provider and all above it, the root last."""
-    chain: list[Stored[Provider]] = []
-    seen: set[str] = set()
-    while uuid is not None and uuid not in seen:
-        seen.add(uuid)
+def _chain(reading: Reading, uuid: str | None) -> list[tuple[str, Stored[Provider] | None]]:
+    """A provider and all above it, the root last; None: not known, as in a view that is a moment behind."""
+    chain: list[tuple[str, Stored[Provider] | None]] = []
+    while uuid is not None and all(uuid != known for known, _ in chain):
         stored = reading.get(Global.PROVIDERS(uuid))
-        if stored is None:
-            break  # a view that hears of records one after the other; the compares do not hold then
-        chain.append(stored)
-        uuid = stored.value.parent
+        chain.append((uuid, stored))
+        uuid = stored.value.parent if stored else None
     return chain
 
 
@@ -159,8 +156,10 @@ def _adopt(reading: Reading, txn: Txn, parent: str, child: str) -> None:
 
 
 def _leave(reading: Reading, txn: Txn, parent: str, child: str) -> None:
-    children = reading.get(Global.PROVIDER_CHILDREN(parent))
+    key = Global.PROVIDER_CHILDREN(parent)
+    children = reading.get(key)
     if children is None:
+        txn.absent(key)
         return
     left = children.value.uuids - {child}
     if left:

@@ -51,7 +51,9 @@ def rename(
         txn.replace(found.usages, evolve(usages, used=_renamed(usages.used, name, wanted)))
     for consumer in consumers:
         stored = reading.get(Global.ALLOCATIONS(consumer))
-        if stored is not None:
+        if stored is None:
+            txn.absent(Global.ALLOCATIONS(consumer))
+        else:
             held = {uuid: _renamed(amounts, name, wanted) for uuid, amounts in stored.value.resources.items()}
             txn.replace(stored, evolve(stored.value, resources=held))
     return txn

@@ -162,4 +162,4 @@ async def test_a_server_that_is_in_a_group_keeps_its_policy(both: tuple[Client, 
     await one.ok("PUT", f"/allocations/{servers['h2']}", moved, 204)
     group = await store.get(Global.GROUPS("g"))
     assert group
-    assert group.value.members == {servers["h2"]: ("h1",)}
+    assert group.value.members == {servers["h1"]: (), servers["h2"]: ("h1",)}
