@@ -32,7 +32,8 @@ async def spooled(chunks: AsyncIterator[bytes], limit: int, directory: str) -> A
     """The file is gone after the block, and after the death of the process. Raises TooLarge beyond `limit` bytes."""
     hashes = (hashlib.sha256(), hashlib.md5(usedforsecurity=False), hashlib.sha512())
     size, head, waiting = 0, b"", bytearray()
-    with tempfile.TemporaryFile(dir=directory or None) as file:
+    # Without a buffer a full disk is told by a write, and by nothing later.
+    with tempfile.TemporaryFile(dir=directory or None, buffering=0) as file:
         async for chunk in chunks:
             size += len(chunk)
             if size > limit:
@@ -52,9 +53,10 @@ async def spooled(chunks: AsyncIterator[bytes], limit: int, directory: str) -> A
 def _take(file: BinaryIO, hashes: tuple[Any, ...], data: bytearray) -> None:
     for h in hashes:
         h.update(data)
+    left = memoryview(data)
     try:
-        file.write(data)
-        file.flush()
+        while left:
+            left = left[file.write(left) :]
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
