@@ -130,6 +130,9 @@ class Identity:
     system: bool = False
     """whether the token is scoped to the system; `project` is empty then"""
 
+    admin: bool | None = None
+    """what a service's own policy says of it; None: the role decides"""
+
     @property
     def is_admin(self) -> bool:
-        return "admin" in self.roles
+        return "admin" in self.roles if self.admin is None else self.admin

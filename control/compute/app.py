@@ -99,7 +99,7 @@ class ComputeApp:
         identity = evolve(await self._tokens.verify(token), request_id=REQUEST_ID.get())
         if not identity.project:
             raise Forbidden("The token is not scoped to a project.")
-        return identity
+        return self._policy.judged(identity)
 
     async def _perform(
         self,

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Final, Literal
 
+from attrs import evolve
 from oslo_config import cfg
 from oslo_policy import policy
 
@@ -12,11 +13,13 @@ from schemas.identity import Identity
 
 PREFIX: Final = "os_compute_api:"
 
-Role = Literal["admin", "manager", "member", "reader", "any", "owner"]
-"""of the project; `any`: every valid token; `owner`: the user that a resource such as a key pair belongs to"""
+Role = Literal["admin", "service", "manager", "member", "reader", "any", "owner"]
+"""of the project; `any`: every valid token; `owner`: the user that a resource such as a key pair belongs to; `service`:
+another service of the cloud"""
 
 CHECKS: Final[dict[Role, str]] = {
     "admin": "rule:context_is_admin",
+    "service": "rule:service_or_admin",
     "manager": "rule:project_manager_or_admin",
     "member": "rule:project_member_or_admin",
     "reader": "rule:project_reader_or_admin",
@@ -33,6 +36,8 @@ _BASE: Final[dict[str, str]] = {
     "project_manager_or_admin": "rule:project_manager_api or rule:context_is_admin",
     "project_member_or_admin": "rule:project_member_api or rule:context_is_admin",
     "project_reader_or_admin": "rule:project_reader_api or rule:context_is_admin",
+    "service_api": "role:service",
+    "service_or_admin": "rule:service_api or rule:context_is_admin",
     "admin_or_owner": "rule:context_is_admin or project_id:%(project_id)s",
 }
 """A role implies the lesser ones here, in case the identity service does not say so."""
@@ -62,8 +67,8 @@ FURTHER: Final[dict[str, Role]] = {
 
 
 def full_name(rule: str) -> str:
-    """Nova's name: with the prefix, but for the few that begin with `compute:`."""
-    return rule if rule.startswith("compute:") else PREFIX + rule
+    """Nova's name: with the prefix, but for the few that begin with `compute:` and those that others stand on."""
+    return rule if rule.startswith("compute:") or rule in _BASE else PREFIX + rule
 
 
 REMEMBERED_SECONDS: Final = 5.0
@@ -99,6 +104,10 @@ class Policy:
             self._enforcer.set_rules({name: rule.check for name, rule in defaults}, use_conf=False)
         self._verdicts: dict[tuple[object, ...], bool] = {}
         self._forget_at = 0.0
+
+    def judged(self, identity: Identity) -> Identity:
+        """With what the rule `context_is_admin` says of it, which only a file can make another than the role."""
+        return evolve(identity, admin=self.allows(identity, "context_is_admin")) if self._custom else identity
 
     def allows(self, identity: Identity, rule: str, project: str | None = None, user: str | None = None) -> bool:
         """`project` and `user` own what is acted on; None: the asker."""

@@ -13,7 +13,7 @@ from unit_records import instance
 
 from control.api.frame import Frame
 from control.compute.app import ComputeApp
-from control.top import Top
+from control.top import Top, open_top
 from kv.keys import Cell, Global
 from kv.txn import Txn
 from schemas.errors import Unauthorized
@@ -51,6 +51,15 @@ async def http(top: Top) -> AsyncIterator[httpx.AsyncClient]:
     app = Frame(ComputeApp(top, KnownTokens()), deadline=30)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test:8774") as client:
         yield client
+
+
+@pytest.fixture
+async def other(top: Top, http: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+    """Another API of the same site, with connections of its own."""
+    async with open_top(top.settings, "other", cell_buses=True, serving=True) as theirs:
+        app = Frame(ComputeApp(theirs, KnownTokens()), deadline=30)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test:8774") as client:
+            yield client
 
 
 @pytest.fixture

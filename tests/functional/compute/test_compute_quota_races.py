@@ -1,13 +1,16 @@
-"""No race passes a quota: many clients at once."""
+"""No race passes a quota: many clients at once, of two API processes."""
 
 import asyncio
 from collections.abc import Callable
+from random import Random
 
 import httpx
+import pytest
 from compute_client import Client
 
 from control.top import Top
 from kv.keys import Global
+from schemas.quota import QuotaUsage
 
 Api = Callable[..., Client]
 
@@ -40,3 +43,32 @@ async def test_key_pairs(api: Api, top: Top) -> None:
     tally = await top.store.get(Global.KEYPAIR_TALLIES("user-member"))
     assert tally is not None
     assert tally.value.count == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_servers(
+    api: Api, top: Top, http: httpx.AsyncClient, other: httpx.AsyncClient, asked: dict[str, str], seed: int
+) -> None:
+    """Single and multiple creates by which instances or RAM run out; what was refused was charged nothing."""
+    chance = Random(seed)
+    limits = {"instances": chance.randint(3, 12), "ram": 512 * chance.randint(3, 12), "cores": -1}
+    await limit(api, **limits)
+    wanted = [(least, least + chance.randint(0, 3)) for least in (chance.randint(1, 4) for _ in range(CLIENTS))]
+
+    async def create(least: int, most: int) -> httpx.Response:
+        client = Client(chance.choice([http, other]), version="2.37")
+        server = {**asked, "min_count": least, "max_count": most}
+        return await client.send("POST", "/servers", {"server": server})
+
+    answers = await asyncio.gather(*(create(*counts) for counts in wanted))
+    assert set(codes(answers)) == {202, 403}
+    accepted = await top.store.count(Global.REQUESTS.under(""))
+    usage = await top.store.get(Global.QUOTA_USAGE("project-demo"))
+    fits = min(limits["instances"], limits["ram"] // 512)
+    assert accepted <= fits
+    refused = [least for (least, _), answer in zip(wanted, answers, strict=True) if answer.status_code == 403]
+    assert min(refused) > fits - accepted, "use only grew, so there was at least this much room when it was refused"
+    assert usage is not None
+    assert usage.value == QuotaUsage(accepted, accepted, 512 * accepted)
+    for refusal in (a.json()["forbidden"]["message"] for a in answers if a.status_code == 403):
+        assert refusal.startswith("Quota exceeded for ")

@@ -64,6 +64,16 @@ def test_a_file_overrides(tmp_path: Path) -> None:
     assert policy.allows(asker("member"), "servers:create")
 
 
+def test_a_file_says_who_is_an_admin(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text('"context_is_admin": "role:cloud_admin"\n')
+    policy = Policy(default_rules(), str(file))
+    assert policy.judged(asker("cloud_admin")).is_admin
+    assert not policy.judged(asker("admin")).is_admin
+    assert policy.allows(asker("cloud_admin"), "os-services:list")
+    assert Policy(default_rules()).judged(asker("admin")).is_admin
+
+
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(BadPolicyError, match="no policy file at"):
         Policy(default_rules(), str(tmp_path / "none.yaml"))
