@@ -62,6 +62,8 @@ class Watch:
     ended: asyncio.Future[None] = field(factory=lambda: asyncio.get_running_loop().create_future())
 
     def tell(self, events: Sequence[Any], revision: int) -> None:
+        if self.ended.done():
+            return  # what follows a gap is of no use
         try:
             self.take(events, revision)
         except Exception as error:
@@ -160,6 +162,8 @@ class _Session:
         self._creating: deque[Watch] = deque()
         """in the order in which etcd will answer"""
         self._outgoing: deque[Any] = deque()
+        self._wanted = False
+        """progress is to be asked for, once for all who want it now"""
         self._last_id = 0
         self._wake = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
@@ -188,10 +192,8 @@ class _Session:
             self._send(rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest(watch_id=watch.id)))
 
     def ask(self) -> None:
-        now = self._clock()
-        self._asked = self._asked or now
-        self._silent_since = self._silent_since or now
-        self._send(_PROGRESS)
+        self._wanted = True
+        self._wake.set()
 
     def close(self) -> None:
         self._stream.cancel()
@@ -229,9 +231,17 @@ class _Session:
         self._wake.set()
 
     async def _write(self) -> None:
-        while self._outgoing:
+        while self._outgoing or self._wanted:
+            request = self._outgoing.popleft() if self._outgoing else self._question()
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._stream.write(self._outgoing.popleft())
+                await self._stream.write(request)
+
+    def _question(self) -> Any:
+        self._wanted = False
+        now = self._clock()
+        self._asked = now if self._asked is None else self._asked
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        return _PROGRESS
 
     async def _read(self) -> None:
         while (answer := await self._stream.read()) is not grpc.aio.EOF:

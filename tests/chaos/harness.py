@@ -319,7 +319,7 @@ class Visit:
 
 
 def _faster(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: {**config.get(name, {}), **FAST.get(name, {})} for name in config | FAST}
+    return config | {section: {**config.get(section, {}), **faster} for section, faster in FAST.items()}
 
 
 def nothing_but(view: SiteView) -> list[str]:

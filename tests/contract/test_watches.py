@@ -215,6 +215,10 @@ class Script:
         return [(r.watch_id, r.start_revision) for r in requests]
 
     @property
+    def questions(self) -> int:
+        return sum(a.HasField("progress_request") for a in self.asked)
+
+    @property
     def cancelled(self) -> list[int]:
         return [a.cancel_request.watch_id for a in self.asked if a.HasField("cancel_request")]
 
@@ -305,6 +309,20 @@ async def test_progress_counts_only_for_whom_etcd_knew(scripts: Scripts, follow:
     assert (early.told, late.told) == ([([], 50)], [])
 
 
+async def test_many_who_want_progress_ask_once(scripts: Scripts) -> None:
+    made = Watches(scripts)  # type: ignore[arg-type]
+    task = asyncio.create_task(made.follow(Followed().watch))
+    stream = await scripts.stream(0)
+    for _ in range(50):
+        made.ask()
+    await eventually(lambda: stream.questions)
+    assert stream.questions == 1
+    made.ask()
+    await eventually(lambda: stream.questions == 2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_refused_watch_and_a_cancelled_one_harm_no_other(scripts: Scripts, follow: Follow) -> None:
     refused, cancelled, compacted, well = Followed(), Followed(), Followed(), Followed()
     tasks = [follow(f) for f in (refused, cancelled, compacted, well)]
@@ -356,5 +374,5 @@ async def test_a_stream_that_is_silent_after_a_question_is_given_up(
     first.created(1)
     first.events(1, 11)
     second = await scripts.stream(1)
-    assert any(a.HasField("progress_request") for a in first.asked)
+    assert first.questions
     assert second.creations == [(1, 12)]
