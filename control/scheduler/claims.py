@@ -61,6 +61,8 @@ def claimed(
     done = Claimed(Txn("claim").unchanged(mapping).unchanged(provider).unchanged(cell), {}, usages.value)
     for claim in claims:
         spec, before, asked = claim.item.spec, claim.item.operation, claim.request.asked
+        if before.server in done.operations:
+            continue  # asked for twice: who did not get an answer asks again
         if lacking(provider.value.inventories, done.usages.used, asked):
             raise CompareFailed(f"{host.host} was filled meanwhile")
         done.usages = with_claim(done.usages, asked)

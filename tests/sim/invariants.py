@@ -2,10 +2,31 @@
 
 from collections import Counter
 
+from attrs import define, field
+
 from control.placement.resources import needed_by
 from kv.keys import Cell, Global
 from schemas.server import Instance, InstanceMapping
 from tests.sim.site import CELL, Site
+
+
+@define
+class Promises:
+    """What was answered, by uuid. `charged` were accepted with a parent that may have yet to write them; of `doubtful`
+    a delete was asked for, with or without an answer; of `reset` the state, and what is on the host is open."""
+
+    answered: list[str] = field(factory=list)
+    charged: list[str] = field(factory=list)
+    doubtful: set[str] = field(factory=set)
+    deleted: set[str] = field(factory=set)
+    reset: set[str] = field(factory=set)
+
+    def there(self) -> list[str]:
+        """Those that a user may ask for something."""
+        return [uuid for uuid in self.answered if uuid not in self.deleted]
+
+    def all(self) -> list[str]:
+        return [*self.answered, *self.charged]
 
 
 async def pending(site: Site) -> list[str]:
@@ -20,8 +41,8 @@ async def pending(site: Site) -> list[str]:
     ]
 
 
-async def violations(site: Site, promised: dict[str, bool]) -> list[str]:
-    """Empty when all is well. `promised`: servers whose create was answered; True when their delete was, too."""
+async def violations(site: Site, promised: Promises) -> list[str]:
+    """Empty when all is well."""
     top = site.store("global")
     mappings = {s.value.uuid: s.value for s in await top.range(Global.INSTANCES.under())}
     instances = await _instances(site)
@@ -30,7 +51,7 @@ async def violations(site: Site, promised: dict[str, bool]) -> list[str]:
     found += _records(mappings, instances)
     found += await _claims(site, instances)
     found += await _charges(site, mappings)
-    found += _guests(site, instances)
+    found += _guests(site, instances, promised.reset)
     found += await _lines(site, mappings, instances)
     return found
 
@@ -45,10 +66,10 @@ async def _instances(site: Site) -> dict[str, tuple[str, Instance]]:
     return found
 
 
-def _promises(mappings: dict[str, InstanceMapping], promised: dict[str, bool]) -> list[str]:
-    lost = [f"{u} was accepted and is gone" for u, deleted in promised.items() if not deleted and u not in mappings]
-    kept = [f"{u} was deleted and is there" for u, deleted in promised.items() if deleted and u in mappings]
-    return lost + kept
+def _promises(mappings: dict[str, InstanceMapping], promised: Promises) -> list[str]:
+    lost = [u for u in promised.all() if u not in promised.doubtful and u not in mappings]
+    kept = [u for u in promised.all() if u in promised.deleted - promised.reset and u in mappings]
+    return [f"{u} was accepted and is gone" for u in lost] + [f"{u} was deleted and is there" for u in kept]
 
 
 def _records(mappings: dict[str, InstanceMapping], instances: dict[str, tuple[str, Instance]]) -> list[str]:
@@ -59,7 +80,7 @@ def _records(mappings: dict[str, InstanceMapping], instances: dict[str, tuple[st
             found.append(f"{uuid} is in {cell}, its mapping says {mappings[uuid].cell}")
         if server.task_state is not None:
             found.append(f"{uuid} is stuck: {server.vm_state}, {server.task_state}")
-        if server.vm_state not in ("active", "stopped", "error"):
+        if server.vm_state not in ("active", "stopped", "paused", "suspended", "error"):
             found.append(f"{uuid} rests in {server.vm_state}")
         if server.vm_state == "error" and server.fault is None:
             found.append(f"{uuid} is in error without a fault")
@@ -101,12 +122,12 @@ async def _charges(site: Site, mappings: dict[str, InstanceMapping]) -> list[str
     return found
 
 
-def _guests(site: Site, instances: dict[str, tuple[str, Instance]]) -> list[str]:
+def _guests(site: Site, instances: dict[str, tuple[str, Instance]], reset: set[str]) -> list[str]:
     found = []
     where = {(u, s.host) for u, (cell, s) in instances.items() if cell == CELL}
     running = {(u, host.name) for host in site.machines.values() for u in host.hypervisor.guests}
     found += [f"guest of {u} left on {h}" for u, h in sorted(running - where)]
-    found += [f"guest of {u} missing on {h}" for u, h in sorted(where - running)]
+    found += [f"guest of {u} missing on {h}" for u, h in sorted(where - running) if u not in reset]
     return found
 
 

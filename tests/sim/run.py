@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import traceback
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final
@@ -14,6 +15,7 @@ from attrs import define, field
 from control.servers import expansion
 from control.servers.change import change_server, delete_server
 from control.servers.create import ServerDraft, create_servers
+from control.servers.reset import reset_state
 from control.top import Top
 from kv.keys import Global
 from kv.twin.faults import Odds
@@ -25,7 +27,7 @@ from schemas.flavor import Flavor
 from schemas.identity import Identity
 from schemas.quota import QuotaLimits
 from tests.sim.bus import Weather
-from tests.sim.invariants import pending, violations
+from tests.sim.invariants import Promises, pending, violations
 from tests.sim.loop import VirtualLoop
 from tests.sim.site import Site
 
@@ -34,6 +36,19 @@ log = structlog.get_logger()
 EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 USER: Final = Identity("user", "user", "project", "project", frozenset({"admin"}))
 FLAVORS: Final = (Flavor("1", "small", 1, 512, 5), Flavor("2", "large", 8, 4096, 50), Flavor("3", "huge", 64, 1, 1))
+WORK: Final = {
+    "create": 50,
+    "delete": 30,
+    "stop": 8,
+    "start": 8,
+    "reboot": 8,
+    "pause": 4,
+    "unpause": 4,
+    "suspend": 4,
+    "resume": 4,
+    "reset": 3,
+}
+"""what a user asks for, and how often"""
 FAULTY_SECONDS: Final = 40.0
 REST_SECONDS: Final = 1800.0
 
@@ -86,9 +101,8 @@ async def _run(loop: VirtualLoop, random: Random, outcome: Outcome) -> None:
     store = site.store("global")
     limits = QuotaLimits({"instances": 12, "cores": 200, "ram": 10**6})
     await store.commit(Txn("quota").put(Global.QUOTA_LIMITS(USER.project), limits))
-    promised: dict[str, bool] = {}
-    tried: set[str] = set()
-    work = [asyncio.create_task(_client(site, random, promised, tried)) for _ in range(3)]
+    promised = Promises()
+    work = [asyncio.create_task(_client(site, random, promised)) for _ in range(3)]
     monkey = asyncio.create_task(_monkey(site, random, outcome))
     await asyncio.sleep(FAULTY_SECONDS)
     for task in (monkey, *work):
@@ -100,8 +114,8 @@ async def _run(loop: VirtualLoop, random: Random, outcome: Outcome) -> None:
         if not await pending(site):
             break
     await asyncio.sleep(60)  # two inventories: strays are found and removed
-    outcome.servers = len(promised)
-    outcome.deleted = sum(promised.values())
+    outcome.servers = len(promised.all())
+    outcome.deleted = len(promised.deleted)
     outcome.violations += await violations(site, promised)
     for name in list(site.running):
         site.kill(name)
@@ -123,7 +137,7 @@ async def _monkey(site: Site, random: Random, outcome: Outcome) -> None:
     while True:
         await asyncio.sleep(random.uniform(0.2, 4.0))
         name = random.choice(site.names)
-        match random.choices(["kill", "pause", "bus", "leader", "compact"], [6, 3, 1, 1, 1])[0]:
+        match random.choices(["kill", "pause", "host", "bus", "leader", "compact"], [6, 3, 1, 1, 1, 1])[0]:
             case "kill":
                 outcome.kills += 1
                 site.kill(name)
@@ -134,6 +148,11 @@ async def _monkey(site: Site, random: Random, outcome: Outcome) -> None:
                 site.pause(name)
                 await asyncio.sleep(random.uniform(0.5, 10))
                 site.resume(name)
+            case "host":
+                # Dead for longer than its lease: the others go on while nobody answers for it.
+                name = random.choice([n for n in site.names if n.startswith("agent-")])
+                site.kill(name)
+                site.loop.call_later(random.uniform(8, 30), site.start, name, context=Context())
             case "bus":
                 site.broker.down = True
                 await asyncio.sleep(random.uniform(0.1, 5))
@@ -144,43 +163,45 @@ async def _monkey(site: Site, random: Random, outcome: Outcome) -> None:
                 site.cluster.compact(site.cluster.revision)
 
 
-async def _client(site: Site, random: Random, promised: dict[str, bool], tried: set[str]) -> None:
+async def _client(site: Site, random: Random, promised: Promises) -> None:
     """One user: creates, acts, deletes. An error is no promise."""
     while True:
         await asyncio.sleep(random.uniform(0.05, 3.0))
         if site.api is None:
             continue
         REQUEST_ID.set(f"req-{ambient.new_uuid()}")
-        asking = site.loop.spawn(site.running["api"], _ask(site.api, random, promised, tried))
+        asking = site.loop.spawn(site.running["api"], _ask(site.api, random, promised))
         # An API that dies or hangs answers nobody: the user turns away.
         await asyncio.wait([asking], timeout=15)
 
 
-async def _ask(top: Top, random: Random, promised: dict[str, bool], tried: set[str]) -> None:
+async def _ask(top: Top, random: Random, promised: Promises) -> None:
     REQUEST_ID.set(f"req-{ambient.new_uuid()}")
     try:
-        mine = [uuid for uuid, deleted in promised.items() if not deleted]
-        what = random.choices(["create", "delete", "stop", "start", "reboot"], [5, 3, 1, 1, 1])[0]
+        mine = promised.there()
+        what = random.choices(list(WORK), list(WORK.values()))[0]
         if what == "create" or not mine:
             count = random.choice([1, 1, 1, 3])
             flavor = random.choices(FLAVORS, [6, 3, 1])[0]
             draft = ServerDraft("s", flavor, None, min_count=1, max_count=count, networks="none")
             _, servers = await create_servers(top, USER, draft)
-            promised.update({s.uuid: False for s in servers})
+            written = expansion.at_once(draft)
+            promised.answered += [s.uuid for s in servers[:written]]
+            promised.charged += [s.uuid for s in servers[written:]]
         elif what == "delete":
             uuid = random.choice(mine)
-            again = uuid in tried
-            tried.add(uuid)
+            promised.doubtful.add(uuid)
             try:
                 await delete_server(top, USER, uuid)
                 log.info("delete answered", server=uuid)
-            except NotFound:
+            except NotFound:  # an earlier delete was done though its answer was lost
                 log.info("delete found nothing", server=uuid)
-                if not again:  # the last of a large request may not be written yet
-                    tried.discard(uuid)
-                    return
-                # an earlier delete was done though its answer was lost
-            promised[uuid] = True
+            promised.deleted.add(uuid)
+        elif what == "reset":
+            uuid = random.choice(mine)
+            promised.reset.add(uuid)
+            await reset_state(top, USER, uuid, random.choice(["active", "error"]))
+            log.info("reset answered", server=uuid)
         else:
             inputs = {"type": random.choice(["SOFT", "HARD"])} if what == "reboot" else {}
             await change_server(top, USER, random.choice(mine), what, inputs)
