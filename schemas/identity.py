@@ -109,7 +109,8 @@ class SigningKey:
 @record(1)
 @frozen
 class RevokedToken:
-    """A token that was revoked before its time, by its audit id. Its lease ends when the token would have."""
+    """A token that was revoked before its time, by its audit id. Its lease ends when services may no longer ask about
+    the token, some days after it would have ended."""
 
     expires: datetime
 

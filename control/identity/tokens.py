@@ -165,8 +165,8 @@ class Tokens:
             raise NotFound("Failed to validate token") from error
 
     async def revoke(self, standing: Standing) -> None:
-        """Ends one token. The record goes with its lease when the token would have expired."""
-        left = standing.claims.expires - datetime.now(UTC)
+        """Ends one token. The record goes with its lease when nobody may ask about the token any more."""
+        left = standing.claims.expires + EXPIRED_WINDOW - datetime.now(UTC)
         store = self.directory.store
         lease = await store.etcd.grant(max(1, int(left.total_seconds()) + 1))
         key = Global.REVOKED_TOKENS(standing.claims.audit[0])

@@ -146,6 +146,8 @@ async def test_expired_forged_and_revoked_tokens(admin: Person, demo: Person) ->
     assert (await demo.do("GET", "auth/projects")).status_code == 401
     gone = await admin.do("GET", "auth/tokens", X_Subject_Token=demo.token)
     assert (gone.status_code, gone.json()["error"]["message"]) == (404, "Failed to validate token")
+    late = await admin.do("GET", "auth/tokens?allow_expired=1", X_Subject_Token=expired)
+    assert late.status_code == 404, "revoked before it expired"
     rescope = {"auth": {"identity": {"methods": ["token"], "token": {"id": demo.token}}}}
     assert (await site.http.post("/identity/v3/auth/tokens", json=rescope)).status_code == 404
 

@@ -188,3 +188,52 @@ async def test_images_belong_to_projects(site: Site) -> None:
         login = await site.http.post("/identity/v3/auth/tokens", json={"auth": {"identity": identity, "scope": scope}})
         answer = await Client(site, login.headers["x-subject-token"]).do("GET", "images")
         assert (answer.status_code, "scoped to one" in answer.text) == (403, True)
+
+
+PERSONAS = ("admin", "member", "reader", "stranger")
+CODES: dict[tuple[str, str], tuple[int, int, int, int]] = {
+    ("GET", "images"): (200, 200, 200, 200),
+    ("GET", "images/{public}"): (200, 200, 200, 200),
+    ("GET", "images/{public}/file"): (200, 200, 403, 200),
+    ("GET", "images/{secret}"): (200, 404, 404, 404),
+    ("GET", "images/{mine}"): (200, 200, 200, 404),
+    ("GET", "images/{mine}/file"): (200, 200, 403, 404),
+    ("GET", "images/{mine}/members"): (200, 200, 200, 404),
+    ("POST", "images/{mine}/members"): (200, 200, 403, 404),
+    ("POST", "images/{mine}/actions/reactivate"): (204, 204, 403, 404),
+    ("PUT", "images/{mine}/tags/t"): (204, 204, 403, 404),
+    ("PUT", "images/{public}/tags/t"): (204, 403, 403, 403),
+    ("POST", "images"): (201, 201, 403, 201),
+    ("GET", "tasks"): (200, 403, 403, 403),
+    ("DELETE", "images/{public}/tags/t"): (204, 403, 403, 403),
+    ("DELETE", "stores/objects/{mine}"): (403, 403, 403, 404),
+    ("DELETE", "images/{secret}"): (204, 404, 404, 404),
+}
+"""of each persona; `mine` is the member's and the reader's project's"""
+
+
+async def test_personas(site: Site, admin: Client, demo: Client) -> None:
+    people = {"admin": admin, "member": demo}
+    identity = site.tokens.directory
+    roles = {stored.value.name: stored.value.id for stored in identity.roles.items.values()}
+    projects = {stored.value.name: stored.value.id for stored in identity.projects.items.values()}
+    for name, project, role in (("reader", "demo", "reader"), ("stranger", "service", "member")):
+        body = {"user": {"name": name, "password": "pw"}}
+        made = await site.http.post("/identity/v3/users", json=body, headers=admin.headers)
+        at = f"/identity/v3/projects/{projects[project]}/users/{made.json()['user']['id']}/roles/{roles[role]}"
+        assert (await site.http.put(at, headers=admin.headers)).status_code == 204
+        people[name] = Client(site, await site.token(name, "pw", project))
+    images = {
+        "mine": await demo.create(),
+        "public": await admin.create(visibility="public"),
+        "secret": await admin.create(visibility="private"),
+    }
+    await demo.upload(images["mine"], b"bytes")
+    await admin.upload(images["public"], b"bytes")
+    ids = {name: image["id"] for name, image in images.items()}
+    for (method, path), codes in CODES.items():
+        for name, code in reversed(list(zip(PERSONAS, codes, strict=True))):  # who may delete comes last
+            body = {"member": f"project-of-{name}"} if path.endswith("members") else {}
+            more = {"json": body} if method == "POST" else {}
+            answer = await people[name].do(method, path.format(**ids), **more)
+            assert answer.status_code == code, (name, method, path, answer.text)
