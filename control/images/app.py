@@ -95,7 +95,7 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
     def refused(request: Request, error: Exception) -> Response:
         return error_answer(request, error, api.url)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", _answering(_versions(api.url), 300)),
             Route("/versions", _answering(_versions(api.url), 200)),
@@ -108,6 +108,8 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
         exception_handlers={KilonovaError: refused, HTTPException: refused},
         middleware=[Middleware(ExceptionMiddleware, handlers={Exception: refused})],  # answers where Starlette raises
     )
+    app.router.redirect_slashes = False  # `/v2/images/` is an image without a name
+    return app
 
 
 def _answering(body: dict[str, Any], status: int) -> Callable[[Request], Awaitable[Response]]:

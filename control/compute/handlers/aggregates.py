@@ -46,9 +46,9 @@ async def set_metadata(call: Call) -> Body:
 
 
 def _id(call: Call) -> int:
-    """Raises BadRequest for what is no number."""
+    """Raises BadRequest for what is no number; a negative one is one that no aggregate has."""
     ident = call.params["id"]
-    if not ident.isdecimal():
+    if not ident.removeprefix("-").isdecimal():
         raise BadRequest(f"Invalid input for field/attribute id. Value: {ident}. '{ident}' is not a number")
     return int(ident)
 
