@@ -98,7 +98,8 @@ def decided(
 ) -> Decision:
     rebuild = more.pop("rebuild", False)
     request = evolve(asked(spec, settings, **more), rebuild=rebuild)
-    return choose(model_of(hosts, aggregates), request, load_pipeline(request.settings), Taste(alternates))
+    taste = Taste(alternates, same_cell=request.settings.scheduler.alternates_in_same_cell)
+    return choose(model_of(hosts, aggregates), request, load_pipeline(request.settings), taste)
 
 
 def names(choice: Choice | Refusal) -> list[str]:

@@ -153,6 +153,32 @@ async def remove_host(top: Top, ident: int, host: str) -> Aggregate:
     return await _change(top, "aggregate host", plan, host)
 
 
+async def mirror_host(top: Top, host: str) -> None:
+    """For a host whose provider is new: it is in the placement aggregates that mirror ours, besides what others put it
+    into."""
+    aggregates = await list_aggregates(top)
+    if not any(host in a.hosts for a in aggregates):
+        return
+
+    async def once() -> None:
+        mapping = await top.store.get(Global.HOSTS(host))
+        if mapping is None:
+            return
+        provider, usages = await top.store.read(Global.PROVIDERS(mapping.value.uuid), Global.USAGES(mapping.value.uuid))
+        if provider is None or usages is None:
+            return
+        foreign = provider.value.aggregates - {a.uuid for a in aggregates}
+        wanted = foreign | {a.uuid for a in aggregates if host in a.hosts}
+        if wanted != provider.value.aggregates:
+            txn = Txn("aggregate host").replace(provider, evolve(provider.value, aggregates=wanted))
+            generation = usages.value.generation + 1
+            await top.store.commit(
+                txn.replace(usages, evolve(usages.value, generation=generation, updated=ambient.now()))
+            )
+
+    await retried(once)
+
+
 async def leave_aggregates(top: Top, host: str) -> None:
     """For a host that is gone, its provider too."""
     for aggregate in await list_aggregates(top):

@@ -1,9 +1,8 @@
 """The decision itself: from a model and a request to hosts with alternates, or to the reasons why there is none."""
 
-import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from random import Random
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -11,7 +10,8 @@ from attrs import field, frozen
 
 from control.scheduler.columns import Column
 from control.scheduler.filters.shapes import HostFilter
-from control.scheduler.model import HostState, Model
+from control.scheduler.model import Model
+from control.scheduler.pick import Choice, Picking, Taste
 from control.scheduler.pipeline import Pipeline
 from control.scheduler.request import Request
 from control.scheduler.request_filters import Impossible
@@ -20,12 +20,6 @@ from control.scheduler.weigh import weigh
 
 CHUNK: Final = 64
 """rows that are put in order at once: mostly the first few pass"""
-
-
-@frozen
-class Choice:
-    host: HostState
-    alternates: tuple[str, ...] = ()
 
 
 @frozen
@@ -43,16 +37,7 @@ class Refusal:
 
 Decision = Choice | Refusal
 
-
-@frozen
-class Taste:
-    """How freely is chosen: one of the best `subset`, and with `shuffle` in a new order among equals, as `draw` says.
-    Without `draw` the best is taken."""
-
-    alternates: int = 0
-    subset: int = 1
-    shuffle: bool = False
-    draw: Random | None = None
+__all__ = ["Choice", "Decision", "Refusal", "Taste", "choose", "choose_many", "order_of"]
 
 
 def choose(model: Model, request: Request, pipeline: Pipeline, taste: Taste) -> Decision:
@@ -86,9 +71,8 @@ def choose_many(model: Model, request: Request, pipeline: Pipeline, taste: Taste
             else:
                 removed[reason] += 1
 
-    room = times(model, rows, request)
-    picks = _picks(model, rows, weights.total, weights.drop, room, passing(), taste, request)
-    chosen: list[Decision] = list(_first(picks, count))
+    picking = Picking(model, rows, weights, times(model, rows, request), passing(), taste)
+    chosen: list[Decision] = list(islice(picking.choices(), count))
     while len(chosen) < count:  # all hosts were looked at by now
         chosen.append(Refusal(total, _reasons(removed, request, chosen)))
     return chosen
@@ -102,76 +86,6 @@ def _reasons(removed: Mapping[str, int], request: Request, chosen: list[Decision
     name, amount = next(iter(request.asked.items()), ("room", 0))
     filled = f"lack {amount} {name}"
     return {**removed, filled: removed.get(filled, 0) + len(taken)}
-
-
-def _picks(
-    model: Model,
-    rows: Column,
-    total: Column,
-    drop: Column,
-    room: Column,
-    passing: Iterator[int],
-    taste: Taste,
-    request: Request,
-) -> Iterator[Choice]:
-    """One host after the other, each the best of those not begun (`passing`, in order) and those begun, which are
-    worth `drop` less for every claim that they were given. Ends when all are full."""
-    begun: list[tuple[float, float, int]] = []
-    given: Counter[int] = Counter()
-    ahead = _Ahead(passing)
-    rank = model.numbers["rank"]
-    while True:
-        fresh = ahead.first()
-        if begun and (fresh is None or -begun[0][0] > total[fresh]):
-            place = heapq.heappop(begun)[2]
-        elif fresh is not None:
-            place = ahead.take(taste)
-        else:
-            return
-        given[place] += 1
-        state = model.rows[rows[place]]
-        others = ahead.peek(taste.alternates + 1, state, model, rows, request)
-        spare = [model.rows[rows[p]].host for _, _, p in begun[: taste.alternates]]
-        names = [model.rows[rows[p]].host for p in others] + spare
-        yield Choice(state, tuple(dict.fromkeys(names))[: taste.alternates])
-        if given[place] < room[place]:
-            worth = float(total[place] - given[place] * drop[place])
-            heapq.heappush(begun, (-worth, float(rank[rows[place]]), place))
-
-
-class _Ahead:
-    """An iterator of which the next few can be seen."""
-
-    def __init__(self, places: Iterator[int]) -> None:
-        self._places = places
-        self._seen: list[int] = []
-
-    def first(self) -> int | None:
-        self._fill(1)
-        return self._seen[0] if self._seen else None
-
-    def take(self, taste: Taste) -> int:
-        """One of the best `subset`."""
-        if taste.draw is None or taste.subset <= 1:
-            return self._seen.pop(0)
-        self._fill(taste.subset)
-        return self._seen.pop(taste.draw.randrange(min(taste.subset, len(self._seen))))
-
-    def peek(self, count: int, chosen: HostState, model: Model, rows: Column, request: Request) -> list[int]:
-        """The next ones, as alternates of the chosen host."""
-        count -= 1
-        if not request.settings.scheduler.alternates_in_same_cell:
-            self._fill(count)
-            return self._seen[:count]
-        self._fill(len(rows))
-        return [p for p in self._seen if model.rows[rows[p]].cell == chosen.cell][:count]
-
-    def _fill(self, count: int) -> None:
-        while len(self._seen) < count:
-            place = next(self._places, None)
-            if place is None:
-                return
-            self._seen.append(place)
 
 
 def _with_preferred(model: Model, rows: Column, total: Column, request: Request) -> Column:
@@ -213,8 +127,3 @@ def _best(worth: Column, rank: Column, count: int) -> Column:
         places = np.concatenate([above, equal])
     order: Column = places[np.lexsort((rank[places], -worth[places]))]
     return order
-
-
-def _first(picks: Iterator[Choice], count: int) -> Iterator[Choice]:
-    for _, pick in zip(range(count), picks, strict=False):
-        yield pick

@@ -150,6 +150,7 @@ class Scheduler:
             subset=max(options.host_subset_size, 2**first.tries if first.tries else 1),
             shuffle=options.shuffle_best_same_weighed_hosts,
             draw=self._draw,
+            same_cell=self._settings.scheduler.alternates_in_same_cell,
         )
         decisions = choose_many(self._feed.model, request, self._pipeline, taste, len(batch))
         for wanted, decision in zip(batch, decisions, strict=True):

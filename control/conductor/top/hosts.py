@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from attrs import evolve
 
+from control.cells.aggregates import mirror_host
 from control.cells.registry import CellAccess
 from control.placement.reading import Reading
 from control.placement.resources import offered_by
@@ -102,6 +103,7 @@ class HostSync:
             return (self._shards.guard(txn, shard_of(host.host)) if changed else txn), changed
 
         if await self._writer.write(decide, ahead=[Global.HOSTS(host.host), *said.keys]):
+            await mirror_host(self._top, host.host)
             log.info("host mapped", host=host.host, cell=cell, at=ambient.now().isoformat())
 
     def _mark(self, cell: str, host: str) -> None:
