@@ -123,6 +123,8 @@ class ConductorSettings:
     """hosts that are tried for a build"""
     deleted_days: int = 7
     """how long deleted servers are kept for history"""
+    upkeep_seconds: float = 300.0
+    """between two looks of a super conductor at whether claims are what servers need"""
 
 
 @frozen

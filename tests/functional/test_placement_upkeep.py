@@ -4,25 +4,28 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve
 from typer.testing import CliRunner
 from unit_records import instance
 
+from control.conductor.top.upkeep import Upkeep
 from control.manage.placement import commands
 from control.manage.placement.cli import app
-from control.manage.placement.records import Records
 from control.placement.resources import needed_by
+from control.placement.upkeep.records import Records
 from control.placement.writer import Writer
 from control.servers.find import instance_key
 from control.top import Top
 from kv.keys import Cell, Global
 from kv.txn import Txn
 from schemas.aggregate import Aggregate
+from schemas.codec import to_dict
+from schemas.errors import CompareFailed
 from schemas.host import HostMapping
-from schemas.operation import Operation
+from schemas.operation import Deleted, Operation
 from schemas.placement import Allocation, Inventory, Provider, Usages
 from schemas.server import HostedServer, Instance, InstanceMapping
-from schemas.shards import shard_of
+from schemas.shards import SHARDS, shard_of
 
 NOTHING_ASKED: dict[str, Any] = {
     "max_count": None,
@@ -175,6 +178,58 @@ async def test_what_changed_since_it_was_judged_is_left_alone(
     judged = evolve(judged, instance=evolve(server, host="h9"), allocation=evolve(claimed, mod_revision=1))
     assert await commands.audit(records, verbose=True, provider=None, delete=True) == 0
     assert await held(top, server.uuid)
+
+
+@define
+class Round:
+    """A super conductor's upkeep of all shards; `lost` ones are another's by the time it writes."""
+
+    records: Records
+    lost: bool = False
+
+    def upkeep(self) -> Upkeep:
+        return Upkeep(self.records, range(SHARDS), self._guard, lambda: ["2030-01-01", "2030-01-02"], 300.0)
+
+    def _guard(self, txn: Txn, shard: int) -> Txn:
+        if self.lost:
+            raise CompareFailed(f"shard {shard} is not ours")
+        return txn
+
+
+async def test_upkeep_mends_what_is_wrong_twice(records: Records, top: Top) -> None:
+    here, there = await add_host(top, "h1"), await add_host(top, "h2")
+    lacking, elsewhere = [await add_server(top, "h1") for _ in range(2)]
+    await claim(top, elsewhere.uuid, there)
+    forgotten, foreign = str(uuid4()), str(uuid4())
+    for consumer in (forgotten, foreign):
+        await claim(top, consumer, there)
+    kept = Deleted(to_dict(elsewhere), elsewhere.created)
+    await top.cells.store("cell1").commit(Txn("deleted").create(Cell.DELETED("2030-01-02", forgotten), kept))
+    upkeep = Round(records).upkeep()
+    assert await upkeep.look() == 0
+    assert await upkeep.look() == 3
+    assert await held(top, lacking.uuid) == {here: needed_by(lacking.flavor)}
+    assert await held(top, elsewhere.uuid) is await held(top, forgotten) is None
+    assert await held(top, foreign), "it may be another service's"
+    assert await used(top, there) == needed_by(lacking.flavor)
+    assert await upkeep.look() == 0
+    assert await upkeep.look() == 1, "what was elsewhere holds nothing now"
+    assert await held(top, elsewhere.uuid) == {here: needed_by(lacking.flavor)}
+    assert [await upkeep.look() for _ in range(2)] == [0, 0]
+
+
+async def test_upkeep_leaves_alone_what_changed_between_two_rounds_or_is_another_s(records: Records, top: Top) -> None:
+    rp = await add_host(top, "h1")
+    server = await add_server(top, "h1")
+    upkeep = Round(records).upkeep()
+    assert await upkeep.look() == 0
+    await claim(top, server.uuid, rp)
+    assert await upkeep.look() == 0
+    assert await used(top, rp) == needed_by(server.flavor)
+    other = await add_server(top, "h1")
+    lost = Round(records, lost=True).upkeep()
+    assert [await lost.look() for _ in range(3)] == [0, 0, 0]
+    assert await held(top, other.uuid) is None
 
 
 async def test_providers_are_put_into_the_mirrors_of_their_hosts_aggregates(records: Records, top: Top) -> None:

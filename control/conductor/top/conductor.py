@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from bus.service import Service
@@ -12,8 +13,12 @@ from control.conductor.top.fences import CellFences
 from control.conductor.top.hosts import HostSync
 from control.conductor.top.leave import ImageLeave
 from control.conductor.top.outboxes import Outboxes
+from control.conductor.top.upkeep import Upkeep
 from control.identity.keys import Keys
 from control.images.grants import Grants
+from control.placement.upkeep.records import Records
+from control.placement.writer import Writer
+from control.servers.find import days_of_deletion
 from control.top import Top
 from kv.keys import Global
 from kv.shards import Shards
@@ -51,12 +56,19 @@ class SuperConductor:
         )
         """cell0 has no conductor of its own"""
         self._outboxes = Outboxes(top, self._shards, fences, leave, self._engine.wake)
+        self._upkeep = Upkeep(
+            Records(top.store, top.cells, Writer(top.store, retries=2)),
+            self._shards.fences,
+            self._shards.guard,
+            partial(days_of_deletion, top, None),
+            settings.conductor.upkeep_seconds,
+        )
 
     async def run(self, health: Health, stopping: asyncio.Event, *beside: Coroutine[Any, Any, None]) -> None:
         await self._service.start()
         await self._service.serve("call", call("*"), HostCall, self._call)
         health.checks["shards"] = lambda: self._shards.settled
-        own = (self._outboxes, self._hosts, self._shards, self._engine, self._reaper)
+        own = (self._outboxes, self._hosts, self._shards, self._engine, self._reaper, self._upkeep)
         await run_until(stopping, *(part.run() for part in own), *beside)
         await drained(5, self._engine.drain(), self._service.stop())
 

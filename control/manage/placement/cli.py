@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from control.manage.placement import commands
-from control.manage.placement.records import Records, open_records
+from control.placement.upkeep.records import Records, open_records
 from runtime.process import run_process
 from runtime.settings import load_settings
 from schemas.errors import KilonovaError

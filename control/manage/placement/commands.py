@@ -1,17 +1,17 @@
 """The commands themselves: read, plan, execute, say. Each returns its exit code, which is nova-manage's."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
 import typer
 
-from control.manage.placement.audit import Orphan, give_back, orphan_of
-from control.manage.placement.heal import Healing, NoNode, heal, healing_of
-from control.manage.placement.known import Server
-from control.manage.placement.mirrors import NO_MAPPING, Missing, Unmapped, missing_mirrors
-from control.manage.placement.records import AT_ONCE, Records
 from control.placement.reading import Reading
+from control.placement.upkeep.audit import Orphan, give_back
+from control.placement.upkeep.heal import Healing, NoNode, heal, healing_of
+from control.placement.upkeep.known import Server
+from control.placement.upkeep.mirrors import NO_MAPPING, Missing, Unmapped, missing_mirrors
+from control.placement.upkeep.records import AT_ONCE, Records
 from control.placement.writes.belonging import set_aggregates
 from control.placement.writes.providers import find
 from kv.keys import Global
@@ -101,9 +101,9 @@ async def audit(records: Records, *, verbose: bool, provider: str | None, delete
     consumers = await records.consumers()
     orphans: list[Orphan] = []
     for n in range(0, len(consumers), AT_ONCE):
-        part = await _orphans(records, consumers[n : n + AT_ONCE], provider)
+        part = await records.orphans(consumers[n : n + AT_ONCE], provider)
         if part:  # what is wrong twice in a row is wrong
-            again = {o.server.uuid: o for o in await _orphans(records, [o.server.uuid for o in part], provider)}
+            again = {o.server.uuid: o for o in await records.orphans([o.server.uuid for o in part], provider)}
             orphans += [o for o in part if _same(o, again.get(o.server.uuid))]
     left = 0
     for orphan in orphans:
@@ -123,13 +123,6 @@ async def audit(records: Records, *, verbose: bool, provider: str | None, delete
     if len(orphans) == left:
         return DONE
     return ORPHANS_DELETED if delete else ORPHANS_FOUND
-
-
-async def _orphans(records: Records, consumers: Sequence[str], provider: str | None) -> list[Orphan]:
-    servers = await records.servers(consumers)
-    named = {uuid for s in servers if s.allocation for uuid in s.allocation.value.resources}
-    hosts = {uuid: found.host for uuid, found in (await records.providers(named)).items()}
-    return [orphan for server in servers if (orphan := orphan_of(server, hosts, provider))]
 
 
 def _same(first: Orphan, second: Orphan | None) -> bool:

@@ -7,10 +7,10 @@ from attrs import evolve
 from unit_placement import allocation
 from unit_records import NOW, UUID, flavor, instance, stored
 
-from control.manage.placement.audit import GONE, NO_HOST, orphan_of
-from control.manage.placement.heal import Healing, NoNode, healing_of
-from control.manage.placement.known import Server, State
-from control.manage.placement.mirrors import NO_MAPPING, NO_PROVIDER, Missing, Unmapped, missing_mirrors
+from control.placement.upkeep.audit import GONE, NO_HOST, orphan_of
+from control.placement.upkeep.heal import Healing, NoNode, healing_of
+from control.placement.upkeep.known import Server, State
+from control.placement.upkeep.mirrors import NO_MAPPING, NO_PROVIDER, Missing, Unmapped, missing_mirrors
 from kv.keys import Global
 from schemas.aggregate import Aggregate
 from schemas.host import HostMapping

@@ -6,9 +6,9 @@ from typing import Final
 
 from attrs import frozen
 
-from control.manage.placement.heal import judged
-from control.manage.placement.known import SERVER, Server
 from control.placement.reading import Reading
+from control.placement.upkeep.heal import judged
+from control.placement.upkeep.known import SERVER, Server
 from control.placement.writes.allocations import Claim, release, replace
 from control.placement.writes.guards import GUARDS
 from kv.keys import Global

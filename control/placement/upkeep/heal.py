@@ -5,9 +5,9 @@ from datetime import datetime
 
 from attrs import evolve, frozen
 
-from control.manage.placement.known import SERVER, Server
 from control.placement.reading import Reading
 from control.placement.resources import Amounts, needed_by
+from control.placement.upkeep.known import SERVER, Server
 from control.placement.writes.allocations import ANY, Claim, replace
 from kv.keys import Global
 from kv.txn import Txn
@@ -42,6 +42,8 @@ def healing_of(server: Server, providers: Mapping[str, str], *, force: bool) -> 
     if provider is None:
         return NoNode(server)
     wanted = {provider: needed_by(instance.flavor)}
+    if not wanted[provider]:
+        return None
     if server.allocation is not None and server.allocation.value.resources == wanted:
         return None
     return Healing(server, wanted)

@@ -1,4 +1,4 @@
-"""The stores as these commands read them: the top, and every cell that answers."""
+"""The stores as upkeep reads them: the top, and every cell that answers."""
 
 import asyncio
 from collections import defaultdict
@@ -9,7 +9,8 @@ from typing import Final
 from attrs import evolve, frozen
 
 from control.cells.registry import Cells
-from control.manage.placement.known import Server
+from control.placement.upkeep.audit import Orphan, orphan_of
+from control.placement.upkeep.known import Server
 from control.placement.writer import Writer
 from control.secrets import SiteKey
 from control.servers.find import key_in_cell
@@ -55,6 +56,13 @@ class Records:
                 found[place] = evolve(server, allocation=found[place].allocation)
         return found
 
+    async def orphans(self, consumers: Sequence[str], only: str | None = None) -> list[Orphan]:
+        """What these consumers hold in vain; `only` on one provider."""
+        servers = await self.servers(consumers)
+        named = {uuid for s in servers if s.allocation for uuid in s.allocation.value.resources}
+        hosts = {uuid: found.host for uuid, found in (await self.providers(named)).items()}
+        return [orphan for server in servers if (orphan := orphan_of(server, hosts, only))]
+
     async def _in_cell(self, cell: str, mappings: Sequence[Stored[InstanceMapping]]) -> list[Server]:
         uuids = [mapping.value.uuid for mapping in mappings]
         try:
@@ -67,8 +75,9 @@ class Records:
         found = []
         for mapping, stored, operation in zip(mappings, instances, operations, strict=True):
             instance = stored.value if stored else None
-            # Without an instance its end, or its way back to the top, is in the outbox.
+            # Without an instance its end, or its way back to the top, is in the outbox. A resized one holds both sides.
             rests = instance is not None and instance.task_state is None and operation is None
+            rests = rests and instance is not None and instance.vm_state != "resized"
             found.append(Server(mapping.value.uuid, "settled" if rests else "moving", mapping, instance))
         return found
 
