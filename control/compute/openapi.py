@@ -1,7 +1,7 @@
 """The table of operations as an OpenAPI 3.1 document."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -11,6 +11,26 @@ from control.compute.operations import OPERATIONS
 from control.compute.policy import PREFIX
 
 Json = dict[str, Any]
+
+
+_CODE_AND_TEXT: Final[Json] = {
+    "type": "object",
+    "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
+    "required": ["code", "message"],
+}
+FAULT: Final[Json] = {
+    "description": "an error under the name of its kind, such as `itemNotFound`",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": _CODE_AND_TEXT,
+            }
+        }
+    },
+}
 
 
 @cache
@@ -30,7 +50,10 @@ def document() -> bytes:
             "info": {"title": "Kilonova compute API", "version": text(MAX), "x-min-version": text(MIN)},
             "servers": [{"url": "v2.1"}],
             "security": [{"token": []}],
-            "components": {"securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}}},
+            "components": {
+                "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
+                "responses": {"Fault": FAULT},
+            },
             "paths": paths,
         }
     )
@@ -87,4 +110,5 @@ def _responses(operation: Operation) -> Json:
     codes = [operation.success] if isinstance(operation.success, int) else list(operation.success.values())
     properties = {"type": "object", "properties": {key: {} for key in operation.reply}}
     content = {"content": {"application/json": {"schema": properties}}} if operation.reply else {}
-    return {str(code): {"description": "success", **content} for code in codes}
+    success = {str(code): {"description": "success", **content} for code in codes}
+    return {**success, "default": {"$ref": "#/components/responses/Fault"}}

@@ -65,8 +65,28 @@ def _of_strings(check: Callable[[str], bool]) -> Test:
     return lambda v: not isinstance(v, str) or check(v)
 
 
+def as_number(value: Any) -> float | None:
+    """A number, also one that is written as a string of digits; None for anything else. One of more digits than any
+    limit has counts as infinite."""
+    if isinstance(value, str):
+        if not _DIGITS.fullmatch(value):
+            return None
+        return int(value) if len(value) <= LONGEST_NUMBER else float("-inf" if value[0] == "-" else "inf")
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_DIGITS: Final = re.compile(r"-?[0-9]+", re.ASCII)
+LONGEST_NUMBER: Final = 30
+
+
 def _of_numbers(check: Callable[[float], bool]) -> Test:
-    return lambda v: not isinstance(v, int | float) or isinstance(v, bool) or check(v)
+    """Limits hold for numbers in strings as well, as in Nova."""
+
+    def test(value: Any) -> bool:
+        number = as_number(value)
+        return number is None or check(number)
+
+    return test
 
 
 def _of_lists(check: Callable[[list[Any]], bool]) -> Test:

@@ -1,7 +1,6 @@
 """Request bodies and query strings against JSON Schemas, with Nova's texts."""
 
 import base64
-import binascii
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache
@@ -13,7 +12,7 @@ from attrs import field, frozen
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
 
 from control.compute.call import Body, Query
-from control.compute.quick import accepting
+from control.compute.quick import accepting, as_number
 from schemas.errors import BadRequest
 
 Schema = dict[str, Any]
@@ -68,7 +67,7 @@ class Validator:
     """`legacy` drops unknown keys instead of refusing them and lets names begin and end with spaces."""
 
     def __init__(self, schema: Schema, *, legacy: bool = False) -> None:
-        make = _tolerant() if legacy else Draft202012Validator
+        make = _tolerant() if legacy else _strict()
         self._schema = schema
         formats = LEGACY_FORMATS if legacy else FORMATS
         self._validator = make(schema, format_checker=formats)
@@ -99,6 +98,29 @@ def _text(error: ValidationError, where: str, path: object) -> str:
     return f"Invalid input for {where} {path}. Value: {error.instance}. {error.message}"
 
 
+def _limit(beyond: Callable[[float, float], bool], text: str) -> Callable[..., Iterator[ValidationError]]:
+    """Limits hold for numbers in strings as well, as in Nova."""
+
+    def check(_: Any, limit: float, instance: object, __: Schema) -> Iterator[ValidationError]:
+        number = as_number(instance)
+        if number is not None and beyond(number, limit):
+            yield ValidationError(f"{instance!r} is {text} of {limit!r}")
+
+    return check
+
+
+_LIMITS: Final = {
+    "minimum": _limit(lambda number, limit: number < limit, "less than the minimum"),
+    "maximum": _limit(lambda number, limit: number > limit, "greater than the maximum"),
+}
+
+
+@cache
+def _strict() -> Any:
+    extend: Any = validators.extend  # its stub has no types
+    return extend(Draft202012Validator, _LIMITS)
+
+
 @cache
 def _tolerant() -> Any:
     def drop_unknown(validator: Any, allowed: object, instance: object, schema: Schema) -> Iterator[ValidationError]:
@@ -111,7 +133,7 @@ def _tolerant() -> Any:
                 del instance[key]
 
     extend: Any = validators.extend  # its stub has no types
-    return extend(Draft202012Validator, {"additionalProperties": drop_unknown})
+    return extend(Draft202012Validator, {**_LIMITS, "additionalProperties": drop_unknown})
 
 
 FORMATS: Final = FormatChecker(formats=())
@@ -153,7 +175,7 @@ def _ipv6(value: str) -> None:
     IPv6Address(value)
 
 
-@_format("base64", binascii.Error)
+@_format("base64")
 def _base64(value: str) -> None:
     base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from control.compute.operations import OPERATIONS
 from control.compute.quick import accepting
 from control.compute.schemas import servers
-from control.compute.validation import FORMATS
+from control.compute.validation import FORMATS, Validator, _strict
+from schemas.errors import BadRequest
 
 STRINGS = ("", "x", " x", "auto", "none", "AUTO", "true", "1", "-1", "HARD", "192.0.2.1", "::1", "a,b", "x" * 300)
 WORDS = st.sampled_from([*STRINGS, "5f2a2b1e-0000-4000-8000-000000000001", "eA==", "2026-01-01T00:00:00Z"])
@@ -20,7 +20,7 @@ VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8
 )
 SCHEMAS = [s.schema(85) for o in OPERATIONS if not o.until for s in (o.body, o.query) if s]
-BOTH = [(s, accepting(s, FORMATS), Draft202012Validator(s, format_checker=FORMATS)) for s in SCHEMAS]
+BOTH = [(s, accepting(s, FORMATS), _strict()(s, format_checker=FORMATS)) for s in SCHEMAS]
 
 
 def tops(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -55,6 +55,20 @@ PLAIN: list[tuple[Any, dict[str, Any], bool]] = [
 @pytest.mark.parametrize(("server", "more", "accepted"), PLAIN)
 def test_plain_creates(server: Any, more: dict[str, Any], accepted: bool) -> None:
     assert accepting(servers.CREATE.schema(1), FORMATS)({"server": server, **more}) is accepted
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [(0, False), (1, True), ("0", False), ("1", True), ("9" * 400, False), ("-" + "9" * 5000, False), ("", False)],
+)
+def test_limits_hold_for_numbers_in_strings(value: Any, accepted: bool) -> None:
+    """A string of a thousand digits was once a number that nothing could store."""
+    schema = {"type": ["integer", "string"], "pattern": "^-?[0-9]+$", "minimum": 1, "maximum": 100}
+    assert accepting(schema, FORMATS)(value) is accepted
+    body = {"type": "object", "properties": {"n": schema}}
+    if not accepted:
+        with pytest.raises(BadRequest, match=r"Invalid input for field/attribute n\. Value: "):
+            Validator(body).check_body({"n": value})
 
 
 def test_an_unknown_keyword_is_an_error() -> None:
