@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 from attrs import define, frozen
@@ -78,7 +79,7 @@ class Call:
     @property
     def url(self) -> str:
         """This request's, as clients reach it."""
-        path = self.request.url.path.partition("/v3")[2]
+        path = quote(self.request.scope["path"].partition("/v3")[2])  # it goes into headers too
         query = f"?{self.request.url.query}" if self.request.url.query else ""
         return f"{self.desk.base}{path}{query}"
 

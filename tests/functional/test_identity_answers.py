@@ -122,6 +122,17 @@ async def test_names_of_255_characters_and_of_any_script(admin: Person) -> None:
     assert (project["project"]["name"], project["project"]["color"]) == ("名" * 64, "red")
 
 
+async def test_what_is_in_a_path_breaks_no_header(admin: Person) -> None:
+    """A tag of a NUL cut the connection: it went into the Location as it was."""
+    project = await admin.id_of("project", "demo")
+    for quoted, tag in (("%00", "\0"), ("%1b", "\x1b"), ("%E5%90%8D%20x", "名 x")):
+        made = await admin.do("PUT", f"projects/{project}/tags/{quoted}")
+        assert made.status_code == 201
+        assert all(32 <= ord(character) < 127 for character in made.headers["location"])
+        assert tag in (await admin.ok("GET", f"projects/{project}"))["project"]["tags"]
+        assert (await admin.do("DELETE", f"projects/{project}/tags/{quoted}")).status_code == 204
+
+
 async def test_expired_forged_and_revoked_tokens(admin: Person, demo: Person) -> None:
     site = admin.site
     key = fernet(site.tokens.keys.signing(datetime.now(UTC)).secret)
