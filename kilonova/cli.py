@@ -20,6 +20,8 @@ status = typer.Typer(help="Look at a site from its records; works with every ser
 upgrade = typer.Typer(help="What an upgrade has to know.", no_args_is_help=True)
 status.add_typer(upgrade, name="upgrade")
 app.add_typer(status, name="status")
+configuration = typer.Typer(help="What is configured.", no_args_is_help=True)
+app.add_typer(configuration, name="config")
 keys = typer.Typer(help="The keys that sign tokens; works with every service stopped.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
@@ -107,6 +109,22 @@ def explain(
 
     if not explain_placement(load_settings(config), Asked(server, flavor, image, zone, project)):
         sys.exit(1)
+
+
+@app.command()
+def hosts(config: Config = None) -> None:
+    """Show every host: cell, zone, state, and what is claimed on it."""
+    from control.manage.hosts import print_hosts
+
+    print_hosts(load_settings(config))
+
+
+@configuration.command("show")
+def config_show(config: Config = None) -> None:
+    """Print all settings as they are in effect, defaults included; passwords are left out."""
+    from control.manage.config import show_config
+
+    typer.echo(show_config(load_settings(config)))
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 from attrs import evolve, frozen
 
+from control.cells.stores import Stores
 from control.servers.commits import commit_settled, retried
 from control.top import Top
 from kv.keys import Cell, Global
@@ -41,12 +42,12 @@ class _Books:
         return sorted({a.zone for a in others if a.zone and host in a.hosts})
 
 
-async def list_aggregates(top: Top) -> list[Aggregate]:
+async def list_aggregates(top: Stores) -> list[Aggregate]:
     """By id."""
     return sorted((s.value for s in await top.store.range(Global.AGGREGATES.under())), key=lambda a: a.id)
 
 
-async def zones_by_host(top: Top) -> dict[str, str]:
+async def zones_by_host(top: Stores) -> dict[str, str]:
     """Only of the hosts that an aggregate puts into a zone."""
     return {host: a.zone for a in await list_aggregates(top) if a.zone for host in a.hosts}
 

@@ -7,6 +7,7 @@ import structlog
 from attrs import evolve, field, frozen
 
 from control.cells.aggregates import leave_aggregates, zones_by_host
+from control.cells.stores import Stores
 from control.servers.commits import commit_settled, retried
 from control.top import Top
 from kv.keys import Cell, Global
@@ -44,7 +45,7 @@ class _CellHosts:
     instances: dict[str, int]
 
 
-async def list_hosts(top: Top) -> list[HostView]:
+async def list_hosts(top: Stores) -> list[HostView]:
     """Every mapped host, by name; a cell that does not answer within its deadline is shown as down."""
     mappings = [s.value for s in await top.store.range(Global.HOSTS.under())]
     names = sorted({m.cell for m in mappings})
@@ -137,7 +138,7 @@ async def remove_host(top: Top, view: HostView) -> None:
     await cell.commit(gone)
 
 
-async def _cell(top: Top, name: str) -> _CellHosts | None:
+async def _cell(top: Stores, name: str) -> _CellHosts | None:
     try:
         store = top.cells.store(name)
         async with asyncio.timeout(CELL_SECONDS):
