@@ -191,6 +191,8 @@ def _credentials(settings: BusSettings) -> dict[str, Any]:
     if settings.nkey_seed_file:
         public_key(Path(settings.nkey_seed_file))  # nats-py's own errors name no file
         options["nkeys_seed"] = settings.nkey_seed_file
+    if settings.tls.fault:
+        raise BusRefused(f"TLS for NATS: {settings.tls.fault}")
     if settings.tls.ca:
         try:
             context = ssl.create_default_context(cafile=settings.tls.ca)

@@ -155,6 +155,8 @@ class _MemberStream:
 
 def open_channel(endpoint: str, tls: TlsFiles) -> grpc.aio.Channel:
     """Raises StoreUnavailable when the files cannot be used."""
+    if tls.fault:
+        raise StoreUnavailable(f"TLS for etcd: {tls.fault}")
     if not tls.ca:
         return grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
     try:

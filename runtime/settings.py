@@ -30,5 +30,12 @@ def load_settings(path: Path | None) -> Settings:
             base_dir=path.parent if path else Path(),
         )
     except (TsError, tomllib.TOMLDecodeError, ValueError, TypeError) as error:
-        raise BadSettingsError(f"configuration {path or 'from the environment'}: {error}") from error
+        raise BadSettingsError(f"configuration {path or 'from the environment'}: {_said(error)}") from error
     return settings
+
+
+def _said(error: BaseException) -> str:
+    """What is wrong, without the layers of loading that it was found in."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_said(part) for part in error.exceptions)
+    return str(error)

@@ -16,11 +16,14 @@ class TlsFiles:
     """ours, for a server that wants one; with its key"""
     key: str = ""
 
-    def __attrs_post_init__(self) -> None:
+    @property
+    def fault(self) -> str:
+        """What is missing, if anything is."""
         if bool(self.cert) != bool(self.key):
-            raise ValueError("tls.cert and tls.key belong together: give both or none")
+            return "tls.cert and tls.key belong together: give both or none"
         if self.cert and not self.ca:
-            raise ValueError("tls.cert without tls.ca: name the file of the authority that signed the server's")
+            return "tls.cert without tls.ca: name the file of the authority that signed the server's"
+        return ""
 
 
 @frozen

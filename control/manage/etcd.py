@@ -18,9 +18,11 @@ OfCell = Annotated[bool, typer.Option("--cell", help="the etcd of [cell.store] i
 
 @app.command()
 def status(config: Config = None, cell: OfCell = False) -> None:
-    """Show each member: version, leader, size and what of it is in use."""
-    for member in asyncio.run(_maintenance(config, cell).members()):
+    """Show each member: version, leader, size and what of it is in use; exit code 1 unless all answer."""
+    members = asyncio.run(_maintenance(config, cell).members())
+    for member in members:
         typer.echo(_line(member))
+    raise typer.Exit(any(m.fault for m in members))
 
 
 @app.command()

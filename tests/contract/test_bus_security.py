@@ -19,8 +19,9 @@ from substrate import NatsServer, eventually, running
 from bus.client import Bus
 from bus.service import Service
 from bus.users import NKeyError, make_seed, public_key, user_block
-from schemas.errors import BusRefused, BusUnavailable, NobodyListens, SubjectForbidden
-from schemas.settings import BusSettings, TlsFiles
+from kv.client import Etcd
+from schemas.errors import BusRefused, BusUnavailable, NobodyListens, StoreUnavailable, SubjectForbidden
+from schemas.settings import BusSettings, StoreSettings, TlsFiles
 from schemas.subjects import (
     AGENT_SERVICE,
     SCHEDULER_SELECT,
@@ -339,10 +340,13 @@ async def test_what_is_wrong_for_a_while_is_waited_out(lab: Lab, tmp_path: Path)
             await bus.drain()
 
 
-async def test_a_certificate_cannot_be_half_given() -> None:
-    for files in ({"cert": "c"}, {"key": "k", "ca": "a"}, {"cert": "c", "key": "k"}):
-        with pytest.raises(ValueError, match=r"tls\.cert"):
-            TlsFiles(**files)
+@pytest.mark.parametrize("files", [TlsFiles(cert="c"), TlsFiles(key="k", ca="a"), TlsFiles(cert="c", key="k")])
+async def test_a_certificate_cannot_be_half_given(files: TlsFiles) -> None:
+    """It would have been plain text."""
+    with pytest.raises(BusRefused, match=r"tls\.cert"):
+        await Bus.connect(BusSettings(tls=files), "a test")
+    with pytest.raises(StoreUnavailable, match=r"tls\.cert"):
+        Etcd(StoreSettings(tls=files))
 
 
 def test_the_users_block_is_as_nats_server_wants_it(lab: Lab) -> None:
