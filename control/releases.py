@@ -130,6 +130,16 @@ def attend_top(top: Top, binary: str, pod: str, *, tells_cells: bool = False) ->
     return Attendance(top.store, Global.SERVICES(binary, pod), lambda: oldest(top.store, Global.SERVICES), found)
 
 
+def attend_store(store: Store, binary: str, pod: str) -> Attendance:
+    """Of a process that has the global store and nothing else."""
+    _speak(store, None, RELEASE - 1)
+
+    async def found(release: int) -> None:
+        _speak(store, None, release)
+
+    return Attendance(store, Global.SERVICES(binary, pod), lambda: oldest(store, Global.SERVICES), found)
+
+
 def attend_cell(store: Store, bus: Bus, pod: str) -> Attendance:
     """Of a cell's conductor. The cell's agents are spoken to in the release of each."""
     _speak(store, bus, RELEASE - 1)

@@ -67,7 +67,7 @@ def placement_role(settings: Settings) -> Role:
     async def role(health: Health, stopping: asyncio.Event) -> None:
         from control.placement.api.room import run_alone
 
-        await run_alone(settings, health, stopping)
+        await run_alone(settings, pod_name("placement"), health, stopping)
 
     return role
 

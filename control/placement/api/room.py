@@ -15,6 +15,7 @@ from control.placement.api.app import Ask, PlacementApp
 from control.placement.api.asker import ByHeaders, ByToken
 from control.placement.view import View
 from control.placement.writer import Writer
+from control.releases import attend_store
 from kv.client import Etcd
 from kv.store import Store
 from runtime.health import Health, health_routes
@@ -23,6 +24,8 @@ from runtime.process import run_until
 from schemas.settings import PlacementSettings, Settings
 
 MOUNT: Final = "/placement"
+BINARY: Final = "placement-api"
+"""by which a process of its own is known"""
 START_SECONDS: Final = 3.0
 """how long the first clients wait for the view"""
 
@@ -58,7 +61,7 @@ class Alone:
         await self._placement(scope, receive, send)
 
 
-async def run_alone(settings: Settings, health: Health, stopping: asyncio.Event) -> None:
+async def run_alone(settings: Settings, pod: str, health: Health, stopping: asyncio.Event) -> None:
     """`kilonova placement`: needs etcd and, unless it believes headers, the site key; no bus."""
     chosen = settings.placement
     listener = listen(chosen.host, chosen.port)
@@ -77,7 +80,7 @@ async def run_alone(settings: Settings, health: Health, stopping: asyncio.Event)
                     await asyncio.wait_for(room.view.synced.wait(), START_SECONDS)
                 await serve_http(app, listener)
 
-            await run_until(stopping, room.view.run(), serve())
+            await run_until(stopping, room.view.run(), serve(), attend_store(store, BINARY, pod).run())
     finally:
         await etcd.close()
 

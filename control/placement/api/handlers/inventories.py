@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from attrs import asdict
-
 from control.placement.api import links
 from control.placement.api.call import Answer, Call
 from control.placement.api.handlers.providers import found
@@ -36,7 +34,7 @@ async def show(call: Call) -> Answer:
     inventory = node.inventories.get(name)
     if inventory is None:
         raise NotFound(f"No inventory of class {name} for {node.uuid}")
-    body = {**asdict(inventory), "resource_provider_generation": generation(node)}
+    body = {**_view(inventory), "resource_provider_generation": generation(node)}
     return Answer(body, modified=modified(node))
 
 
@@ -82,14 +80,25 @@ async def remove(call: Call) -> Answer:
     return Answer(status=204)
 
 
+def _view(inventory: Inventory) -> dict[str, Any]:
+    return {
+        "total": inventory.total,
+        "reserved": inventory.reserved,
+        "min_unit": inventory.min_unit,
+        "max_unit": inventory.max_unit,
+        "step_size": inventory.step_size,
+        "allocation_ratio": inventory.allocation_ratio,
+    }
+
+
 def _all(call: Call, inventories: dict[str, Inventory], raised: int) -> Answer:
     body = {
         "resource_provider_generation": raised,
-        "inventories": {name: asdict(inventory) for name, inventory in inventories.items()},
+        "inventories": {name: _view(inventory) for name, inventory in inventories.items()},
     }
     return Answer(body, modified=call.now)
 
 
 def _one(call: Call, inventory: Inventory, raised: int, status: int = 200, location: str | None = None) -> Answer:
-    body = {**asdict(inventory), "resource_provider_generation": raised}
+    body = {**_view(inventory), "resource_provider_generation": raised}
     return Answer(body, status, location, call.now)
