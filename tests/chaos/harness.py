@@ -268,8 +268,8 @@ class Visit:
         assert answer.status_code in (204, 404), answer.text
         return True
 
-    async def delete_surely(self, server: str) -> None:
-        async with deadline(f"{server} can be deleted", REST_SECONDS):
+    async def delete_surely(self, server: str, seconds: float = REST_SECONDS) -> None:
+        async with deadline(f"{server} can be deleted", seconds):
             while not await self.delete(server):  # noqa: ASYNC110 - another process brings it about
                 await asyncio.sleep(POLL_SECONDS)
 

@@ -97,7 +97,7 @@ async def boot_all(visit: Visit, answers: Answers, names: Sequence[str]) -> None
 
 async def delete_all(visit: Visit, answers: Answers, servers: Sequence[str]) -> None:
     async def one(server: str) -> None:
-        await visit.delete_surely(server)
+        await visit.delete_surely(server, SETTLE_SECONDS)
         answers.deletes.add(server)
 
     await some_at_once(servers, one)
