@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from functools import lru_cache
 from typing import Any, Final
 from uuid import uuid4
 
@@ -109,7 +110,7 @@ class Frame:
         path = scope["path"]
         room = path.split("/", 2)[1]
         operation = scope.get(OPERATION) or (room if room in ROOMS else "other")
-        SECONDS.labels(operation, status).observe(seconds)
+        _series(operation, status).observe(seconds)
         if path not in QUIET and not (scope.get(BRIEFLY) and status < 500):
             log.info(
                 "request",
@@ -119,6 +120,12 @@ class Frame:
                 operation=operation,
                 ms=round(seconds * 1000, 1),
             )
+
+
+@lru_cache(4096)
+def _series(operation: str, status: int) -> Histogram:
+    """Looked up once: finding a series by its labels costs as much as all else that is told of a request."""
+    return SECONDS.labels(operation, status)
 
 
 async def _refuse(send: Send, code: int, message: str) -> None:
