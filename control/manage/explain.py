@@ -70,14 +70,20 @@ async def _explain(settings: Settings, asked: Asked) -> Explained:
         except TimeoutError:
             raise StoreUnavailable(f"etcd at {etcd.target} does not answer") from None
         finally:
-            feeding.cancel()
+            await _ended(feeding)
         group = feed.model.groups.get(spec.group) if spec.group else None
         request = request_for(spec, settings, feed.listed_cells(), group=group.value if group else None)
         return explain(feed.model, request, pipeline)
     finally:
-        following.cancel()
+        await _ended(following)
         await cells.close()
         await etcd.close()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Before what it watches is closed."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _spec(store: Store, asked: Asked) -> RequestSpec:
