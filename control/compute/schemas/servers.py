@@ -172,9 +172,15 @@ IGNORED_SORT_KEYS: Final = c.words(
 """Nova takes and ignores them: they are no columns that it can sort by."""
 
 
+IGNORED_FILTERS: Final = c.words(
+    "block_device_mapping info_cache metadata pci_devices security_groups services system_metadata"
+)
+"""... and ignores: they are tables of its own. So it does with every key that begins with an underscore."""
+
+
 def _list(version: int) -> Schema:
     properties: Schema = {
-        **dict.fromkeys(FILTERS, c.ANY),
+        **dict.fromkeys((*FILTERS, *IGNORED_FILTERS), c.ANY),
         **c.PAGE,
         "all_tenants": c.ANY,
         "deleted": c.ANY,
@@ -188,7 +194,7 @@ def _list(version: int) -> Schema:
         properties["changes-before"] = _TIME
     if version >= 73:
         properties["locked"] = c.ANY
-    return c.query(properties, strict=version >= 75)
+    return {**c.query(properties, strict=version >= 75), "patternProperties": {"^_": c.ANY}}
 
 
 def _lock(version: int) -> Schema:
