@@ -147,7 +147,8 @@ async def lab(etcd_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> A
     guest = libvirt_guest_disk()
     directory = tmp_path_factory.mktemp("host-faults")
     nats = NatsServer(directory / "nats")
-    libvirt = PrivateLibvirt(Path(tempfile.mkdtemp(prefix="kn-")) / "l")
+    short = Path(tempfile.mkdtemp(prefix="kn-"))
+    libvirt = PrivateLibvirt(short / "l")
     images = directory / "web" / "image" / "blobs"
     images.mkdir(parents=True)
     web: ThreadingHTTPServer = serve_files(directory / "web")
@@ -182,6 +183,7 @@ async def lab(etcd_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> A
         finally:
             agent.kill()
             libvirt.stop()
+            shutil.rmtree(short)
             nats.stop()
             web.shutdown()
 
