@@ -63,15 +63,17 @@ async def find_server(top: Top, identity: Identity, uuid: str, *, any_project: b
         if found is not None:
             return found
         homes.pop(uuid, None)
-    for _ in range(2):  # a server may move from request to cell between the two reads
+    looked = 0
+    while True:  # a server may move between the two reads, and a build that fails more than once
         mapping, request = await top.store.read(Global.INSTANCES(uuid), Global.REQUESTS(uuid))
         if mapping is None or not (any_project or mapping.value.project == identity.project):
             raise not_found(uuid)
         if request is not None:
             return Found(request.value.instance, mapping.value, None, revision=request.mod_revision)
         cell = mapping.value.cell
-        if cell is None:
-            continue
+        if cell is None or looked == mapping.mod_revision:
+            raise not_found(uuid)  # deleted in its cell, the top only has to learn of it
+        looked = mapping.mod_revision
         try:
             async with asyncio.timeout(CELL_SECONDS):
                 stored = await top.cells.store(cell).get(key_in_cell(mapping.value))
@@ -84,7 +86,6 @@ async def find_server(top: Top, identity: Identity, uuid: str, *, any_project: b
                     del homes[next(iter(homes))]
                 homes[uuid] = mapping.value
             return Found(stored.value, mapping.value, cell, revision=stored.mod_revision)
-    raise not_found(uuid)
 
 
 async def _at_home(top: Top, mapping: InstanceMapping) -> Found | None:

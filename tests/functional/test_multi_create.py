@@ -9,7 +9,7 @@ from substrate import eventually, map_site
 from thread_site import PERSON, TINY, Host, Site, running_site, written
 
 from control.servers.create import ServerDraft, create_servers
-from control.servers.find import list_servers
+from control.servers.lists import list_servers
 from kv.keys import Global
 from schemas.context import REQUEST_ID
 from schemas.errors import QuotaExceeded

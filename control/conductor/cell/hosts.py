@@ -49,6 +49,8 @@ class Hosts:
         self._cell = settings.cell.name
         self._settings = settings.conductor
         self._keepalive = KeepAlive(store.etcd)
+        self._since: float | None = None
+        """when this process began to listen, in the loop's seconds"""
         self._renewed: dict[str, float] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
@@ -85,6 +87,12 @@ class Hosts:
 
     def is_alive(self, host: str) -> bool:
         return Cell.ALIVE(host).path in self.alive.items
+
+    def is_down(self, host: str) -> bool:
+        """Whether it was not heard of for as long as a lease lasts. When all conductors were away for longer than that,
+        every host's lease has run out, whoever lives: the first one back gives them the time to be heard."""
+        listened = asyncio.get_running_loop().time() - self._since if self._since is not None else 0.0
+        return self.alive.connected and not self.is_alive(host) and listened > self._settings.host_lease_ttl
 
     async def pulse(self, beats: Sequence[Beat]) -> ToAgent:
         """Signs of life of several hosts."""
@@ -196,6 +204,7 @@ class Hosts:
             event.set()
 
     async def run(self) -> None:
+        self._since = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.services.run())
             group.create_task(self.alive.run())

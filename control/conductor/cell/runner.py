@@ -256,7 +256,7 @@ class Runner:
         while ambient.now() < until:
             session = self._hosts.session(host)
             if session is None or not self._hosts.is_alive(host):
-                if self._hosts.alive.connected:
+                if self._hosts.is_down(host):
                     return Failed("HypervisorDown", f"host {host} is down", host_down=True)
                 await asyncio.sleep(0.2)
                 continue
