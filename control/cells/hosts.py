@@ -1,19 +1,22 @@
 """Hosts as the top sees them: its own mapping, what their cells say, what is claimed on them."""
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from attrs import evolve, field, frozen
 
 from control.cells.aggregates import leave_aggregates, zones_by_host
 from control.cells.stores import Stores
+from control.placement.reading import Reading
+from control.placement.writes import providers
 from control.servers.commits import commit_settled, retried
 from control.top import Top
-from kv.keys import Cell, Global
-from kv.txn import Txn
-from schemas.errors import Conflict, NotFound, StoreUnavailable, Unavailable
+from kv.keys import Cell, Global, Key
+from kv.txn import Stored, Txn
+from schemas.errors import Conflict, NotFound, ProviderInUse, StoreUnavailable, Unavailable
 from schemas.host import Host, HostMapping, Service
+from schemas.placement import Provider
 
 log = structlog.get_logger()
 
@@ -116,16 +119,15 @@ async def remove_host(top: Top, view: HostView) -> None:
     cell = top.cells.store(view.mapping.cell)
 
     async def once() -> None:
-        mapping, usages = await top.store.read(Global.HOSTS(name), Global.USAGES(ident))
+        mapping, provider = await top.store.read(Global.HOSTS(name), Global.PROVIDERS(ident))
         if mapping is None:
             raise NotFound(f"Compute host {name} could not be found.")
-        if (usages and any(usages.value.used.values())) or await cell.count(Cell.BY_HOST.under(name, "")):
+        txn = await _provider_removal(top, provider) if provider else Txn("remove host")
+        if txn is None or await cell.count(Cell.BY_HOST.under(name, "")):
             raise Conflict(
                 "Unable to delete compute service that is hosting instances. Migrate or delete the instances first."
             )
-        txn = Txn("remove host").remove(mapping).delete(Global.PROVIDERS(ident))
-        if usages:  # every claim rewrites them
-            txn.remove(usages)
+        txn.remove(mapping)
 
         async def applied() -> bool:
             return await top.store.get(Global.HOSTS(name)) is None
@@ -136,6 +138,19 @@ async def remove_host(top: Top, view: HostView) -> None:
     await leave_aggregates(top, name)
     gone = Txn("remove host").delete(Cell.SERVICES(BINARY, name)).delete(Cell.HOSTS(name)).delete(Cell.ALIVE(name))
     await cell.commit(gone)
+
+
+async def _provider_removal(top: Top, provider: Stored[Provider]) -> Txn | None:
+    """None while something is claimed on it. Raises HasChildren."""
+    uuid, parent = provider.value.uuid, provider.value.parent
+    keys: list[Key[Any]] = [Global.PROVIDERS(uuid), Global.USAGES(uuid), Global.PROVIDER_CHILDREN(uuid)]
+    if parent is not None:
+        keys.append(Global.PROVIDER_CHILDREN(parent))
+    read = {key.path: found for key, found in zip(keys, await top.store.read_all(keys), strict=True)}
+    try:
+        return providers.delete(Reading(None, read), uuid)
+    except ProviderInUse:
+        return None
 
 
 async def _cell(top: Stores, name: str) -> _CellHosts | None:

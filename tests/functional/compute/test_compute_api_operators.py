@@ -12,7 +12,8 @@ from kv.keys import Cell, Global
 from kv.txn import Txn
 from schemas.guest import HostFacts
 from schemas.host import Alive, Host, HostMapping, Service
-from schemas.placement import Usages
+from schemas.identity import NameIndex
+from schemas.placement import Provider, Usages
 
 Api = Callable[..., Client]
 
@@ -94,14 +95,18 @@ async def test_a_service_is_deleted_with_its_host(api: Api, top: Top, host: str)
 
 async def test_a_service_whose_host_is_in_use_stays(api: Api, top: Top, host: str) -> None:
     """A claim that is made while the service is deleted rewrites the usages, so one of the two loses."""
-    await top.store.commit(Txn("claim").put(Global.USAGES(UUID), Usages({"VCPU": 1})))
+    provider = Provider(UUID, "h1.example", {}, host="h1", cell="cell1")
+    txn = Txn("claim").put(Global.PROVIDERS(UUID), provider).put(Global.PROVIDER_NAMES("h1.example"), NameIndex(UUID))
+    await top.store.commit(txn.put(Global.USAGES(UUID), Usages({"VCPU": 1})))
     old = api("admin")
     (service,) = (await old.get("/os-services"))["services"]
     assert await old.refused(409, "DELETE", f"/os-services/{service['id']}") == (
         "Unable to delete compute service that is hosting instances. Migrate or delete the instances first."
     )
-    await top.store.commit(Txn("free").put(Global.USAGES(UUID), Usages({"VCPU": 0})))
+    await top.store.commit(Txn("free").put(Global.USAGES(UUID), Usages()))
     await old.ok("DELETE", f"/os-services/{service['id']}", code=204)
+    assert await top.store.get(Global.PROVIDERS(UUID)) is None
+    assert await top.store.get(Global.PROVIDER_NAMES("h1.example")) is None, "a new machine may bear the name"
 
 
 async def test_hypervisors_tell_uptime_instead_of_sizes_since_2_88(api: Api, host: str) -> None:
