@@ -44,7 +44,7 @@ PERSON = Identity("u1", "somebody", "p1", "project", frozenset({"member"}))
 TINY = Flavor("1", "tiny", vcpus=1, memory_mb=512, root_gb=1)
 EVERYTHING: Span[Any] = Span("", "~", str)
 
-HASTY = ConductorSettings(lease_ttl=2, rescan_seconds=0.5, host_lease_ttl=2, spawn_timeout=20, command_timeout=5)
+HASTY = ConductorSettings(lease_ttl=2, rescan_seconds=0.5, host_lease_ttl=5, spawn_timeout=20, command_timeout=5)
 
 
 @define(eq=False)

@@ -67,13 +67,13 @@ async def _explain(settings: Settings, asked: Asked) -> Explained:
             await asyncio.wait_for(feed.until_ready(), READY_SECONDS)
             with suppress(TimeoutError):  # a cell that does not answer is told of as such
                 await asyncio.wait_for(feed.until_cells_ready(), CELL_SECONDS)
+            group = feed.model.groups.get(spec.group) if spec.group else None
+            request = request_for(spec, settings, feed.listed_cells(), group=group.value if group else None)
+            return explain(feed.model, request, pipeline)
         except TimeoutError:
             raise StoreUnavailable(f"etcd at {etcd.target} does not answer") from None
         finally:
             await _ended(feeding)
-        group = feed.model.groups.get(spec.group) if spec.group else None
-        request = request_for(spec, settings, feed.listed_cells(), group=group.value if group else None)
-        return explain(feed.model, request, pipeline)
     finally:
         await _ended(following)
         await cells.close()
