@@ -8,7 +8,7 @@ import pytest
 from aetcd import rpc
 from etcd_labs import PROGRESS, Lab, Plain, compare, delete, get, nested, put
 
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, TooLarge
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -23,12 +23,15 @@ def keys(answer: Plain) -> bytes:
 
 
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str]:
-    """How etcd refused it; our error says the same."""
-    with pytest.raises(StoreUnavailable) as caught:
+    """How etcd refused it; our error says the same, or that it is too large."""
+    with pytest.raises((StoreUnavailable, TooLarge)) as caught:
         await call
     cause = caught.value.__cause__
     assert isinstance(cause, grpc.aio.AioRpcError)
-    assert f"refused a call: {cause.code().name} {cause.details()}" in caught.value.message
+    if isinstance(caught.value, StoreUnavailable):
+        assert f"refused a call: {cause.code().name} {cause.details()}" in caught.value.message
+    else:
+        assert "too " in (cause.details() or "")
     return cause.code(), cause.details() or ""
 
 
