@@ -1,8 +1,8 @@
 """Each process is killed with -9 at each step of a server's boot and delete, before and after the step's commit, and
 restarted at once: the boot ends ACTIVE, the delete ends, once and on one host, and nothing is left over.
 
-A row is a role and what it was about to do, or had just done, when it died. Every test run has those that had just done
-it, and whose successors find more; the others belong to the storms.
+A row is a role and what it was about to do, or had just done, when it died. Every test run has those of a plain boot
+and delete that had just done it, and whose successors find more; the others belong to the storms.
 """
 
 from collections.abc import Sequence
@@ -79,6 +79,7 @@ async def test_a_boot_ends_active_whose_top_shard_had_not_written_into_the_cell(
 
 
 @pytest.mark.parametrize("point", ["before take over", "after take over"])
+@pytest.mark.storm
 async def test_a_boot_ends_active_whose_second_owner_dies_too(site: ChaosSite, point: str) -> None:
     async with site.visit() as visit:
         site.arm("conductor", "before boot finish")
@@ -91,6 +92,7 @@ async def test_a_boot_ends_active_whose_second_owner_dies_too(site: ChaosSite, p
 
 
 @pytest.mark.parametrize(("role", "point"), named(FAILED_BOOT))
+@pytest.mark.storm
 async def test_a_boot_that_failed_on_its_first_host_ends_active_on_another(
     site: ChaosSite, role: str, point: str
 ) -> None:
@@ -104,6 +106,7 @@ async def test_a_boot_that_failed_on_its_first_host_ends_active_on_another(
 
 
 @pytest.mark.parametrize(("role", "point"), named(around("super-conductor", "refused", "bury")))
+@pytest.mark.storm
 async def test_a_boot_that_fits_no_host_ends_in_error_with_a_fault(site: ChaosSite, role: str, point: str) -> None:
     async with site.visit() as visit:
         site.arm(role, point)
@@ -120,6 +123,7 @@ async def test_a_boot_that_fits_no_host_ends_in_error_with_a_fault(site: ChaosSi
 @pytest.mark.parametrize(
     ("role", "point"), named([*around("api", "cancel build"), *around("super-conductor", "cancel")])
 )
+@pytest.mark.storm
 async def test_a_boot_that_is_deleted_before_it_has_a_host_goes_away(site: ChaosSite, role: str, point: str) -> None:
     async with site.visit() as visit:
         site.kill("scheduler")
@@ -137,6 +141,7 @@ async def test_a_boot_that_is_deleted_before_it_has_a_host_goes_away(site: Chaos
         await visit.none_left()
 
 
+@pytest.mark.storm
 async def test_a_delete_that_overtakes_a_burial_leaves_nothing_in_cell0(site: ChaosSite) -> None:
     """The super conductor died between writing the server into cell0 and handing it over; meanwhile it was deleted."""
     async with site.visit() as visit:
@@ -164,6 +169,7 @@ async def test_a_delete_ends(site: ChaosSite, role: str, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", ["before delete from cell0", "after delete from cell0"])
+@pytest.mark.storm
 async def test_a_delete_of_a_server_that_never_had_a_host_ends(site: ChaosSite, point: str) -> None:
     async with site.visit() as visit:
         server = await visit.boot("one", huge=True)

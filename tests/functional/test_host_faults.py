@@ -269,6 +269,7 @@ async def test_what_is_done_with_virsh_is_recorded(lab: Lab) -> None:
     await lab.nothing_is_left(uuid)
 
 
+@pytest.mark.storm
 async def test_libvirtd_killed_while_guests_run_and_while_one_is_made(lab: Lab) -> None:
     running = await lab.blank()
     lab.libvirt.kill_daemon()
@@ -292,6 +293,7 @@ async def test_libvirtd_killed_while_guests_run_and_while_one_is_made(lab: Lab) 
     await lab.nothing_is_left(running, made)
 
 
+@pytest.mark.storm
 async def test_the_agent_killed_in_the_middle_of_each_step(lab: Lab) -> None:
     uuid = await lab.site.create(SMALL, image=lab.image())
     steps = (
