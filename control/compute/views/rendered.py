@@ -4,6 +4,7 @@ Keyed by the record's revision and all else that the view is made of, so nothing
 part of the key: it changes with the record.
 """
 
+from itertools import count
 from typing import Final
 
 import orjson
@@ -19,16 +20,20 @@ LOOKERS: Final = 64
 
 _lookers: dict[tuple[Viewer, Urls, bool], int] = {}
 """numbers of those who look alike; `single` is the body of show, else of a detailed list"""
+_numbers: Final = count()
 _rendered: dict[tuple[int, str], tuple[tuple[object, ...], orjson.Fragment]] = {}
 
 
 def looker(look: Look, *, single: bool) -> int:
     """The number that `known` and `render` take."""
     key = look.viewer, look.urls, single
-    if key not in _lookers and len(_lookers) >= LOOKERS:
-        _lookers.clear()
-        _rendered.clear()
-    return _lookers.setdefault(key, len(_lookers))
+    if key not in _lookers:
+        if len(_lookers) >= LOOKERS:
+            _lookers.clear()
+            _rendered.clear()
+        # Never one that was given before: who took it is still looking, and may see more than who comes now.
+        _lookers[key] = next(_numbers)
+    return _lookers[key]
 
 
 def known(found: Found, look: Look, number: int) -> orjson.Fragment | None:
