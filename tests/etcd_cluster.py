@@ -8,7 +8,8 @@ from pathlib import Path
 
 from attrs import frozen
 from certificates import Authority
-from substrate import Program, etcd_program, free_port
+from ports import free_port
+from substrate import Program, etcd_program
 
 from kv.maintenance import Maintenance, MemberStatus
 from schemas.settings import StoreSettings, TlsFiles

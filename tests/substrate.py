@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import pytest
 from attrs import evolve
+from ports import free_port
 
 from control.secrets import SiteKey
 from kv.client import Etcd
@@ -32,13 +33,6 @@ from schemas.settings import BusSettings, CellSettings, GlobalSettings, Settings
 T = TypeVar("T")
 
 READY_SECONDS = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def etcd_program() -> str:

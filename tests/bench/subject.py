@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from control.site.site import Site
 from runtime.settings import load_settings
 from schemas.settings import Settings
 from tests.bench.gauges import Gauges
+from tests.ports import site_ports
 
 DEFAULT_PORTS = Ports()
 
@@ -39,7 +39,7 @@ def own_site(directory: Path, hosts: int, *, keep: bool) -> Iterator[Subject]:
     prefer_named_etcd()
     site = Site(Layout(directory.resolve()), lambda text: print(f"  {text}", flush=True))
     try:
-        site.up(SiteOptions("simulated", hosts, free_ports()))
+        site.up(SiteOptions("simulated", hosts, site_ports()))
         yield attached(site.layout.site)
     finally:
         if keep:
@@ -75,27 +75,6 @@ def prefer_named_etcd() -> None:
     named = os.environ.get("KILONOVA_ETCD")
     if named:
         os.environ["PATH"] = f"{Path(named).parent}:{os.environ.get('PATH', '')}"
-
-
-def free_ports() -> Ports:
-    """As many in a row as a site takes, free a moment ago and off the default ones."""
-    wanted = 4 + len(OBSERVED_ROLES)
-    for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1]
-        if first + wanted < 65536 and all(_is_free(first + n) for n in range(wanted)):
-            return Ports(first, first + 1, first + 2, first + 3, first + 4)
-    raise RuntimeError(f"no {wanted} free ports in a row")
-
-
-def _is_free(number: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", number))
-        except OSError:
-            return False
-    return True
 
 
 def versions() -> dict[str, str]:

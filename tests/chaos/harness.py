@@ -26,10 +26,11 @@ from kv.client import Etcd
 from kv.keys import Cell, Global
 from kv.store import Store
 from schemas.shards import SHARDS
-from tests.bench.subject import free_ports, prefer_named_etcd
+from tests.bench.subject import prefer_named_etcd
 from tests.chaos.crashing import FIRED, point_file
 from tests.chaos.invariants import SiteView, violations
 from tests.chaos.view import etcd_at, read_site
+from tests.ports import site_ports
 from tests.site_client import HUGE, SiteClient
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +83,7 @@ class ChaosSite:
         """Writes the files; nothing runs yet."""
         prefer_named_etcd()
         layout = Layout(directory.resolve())
-        options = SiteOptions("simulated", HOSTS, free_ports())
+        options = SiteOptions("simulated", HOSTS, site_ports())
         for folder in (layout.root, layout.etcd_data, layout.nats_data, layout.spool, layout.agent_state):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for role in ROLES:

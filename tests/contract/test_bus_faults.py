@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import pytest
 from echoes import Answer, Pair, Question, echo, paired
+from ports import free_port
 from structlog.testing import capture_logs
-from substrate import NatsServer, eventually, free_port
+from substrate import NatsServer, eventually
 
 from bus.client import Bus
 from schemas.errors import BusUnavailable, NobodyListens

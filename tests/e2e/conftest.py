@@ -9,8 +9,9 @@ import pytest
 
 from control.site.options import Layout, SiteOptions
 from control.site.site import Site
-from tests.bench.subject import free_ports, prefer_named_etcd
+from tests.bench.subject import prefer_named_etcd
 from tests.e2e.live import DEMO_PASSWORD, Api, Cloud, running_api
+from tests.ports import site_ports
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     site, path = Site(layout, lambda _: None), os.environ.get("PATH", "")
     prefer_named_etcd()
     try:
-        options = site.up(SiteOptions("simulated", HOSTS, free_ports()))
+        options = site.up(SiteOptions("simulated", HOSTS, site_ports()))
         cloud = Cloud(options.url, password=json.loads(layout.secrets.read_text())["admin"])
         disk = layout.root / "disk.raw"
         disk.write_bytes(b"a disk of a guest that is only simulated" * 64)

@@ -20,8 +20,8 @@ from osc_lib.clientmanager import ClientCache, ClientManager
 
 from control.manage.bootstrap import bootstrap_site
 from control.site.files import to_toml
-from control.site.ports import free_port
 from runtime.settings import load_settings
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0

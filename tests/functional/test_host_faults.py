@@ -22,8 +22,9 @@ import pytest
 import pytest_asyncio
 from attrs import define, evolve, field
 from driver_labs import libvirt_guest_disk, serve_files, small_disk
+from ports import free_port
 from private_libvirt import PrivateLibvirt
-from substrate import NatsServer, eventually, free_port, map_site
+from substrate import NatsServer, eventually, map_site
 from thread_site import Site, running_site
 
 from control.conductor.cell.reconcile import MISSING

@@ -15,8 +15,9 @@ import httpx
 import psutil
 import pytest
 from attrs import evolve
+from ports import free_port
 from sites import Site, open_site
-from substrate import eventually, free_port, running_nats
+from substrate import eventually, running_nats
 
 from bus.objects import Objects
 from control.identity.accounts import ROLES, find_by_name, revoke

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 from attrs import evolve
 from placement_client import SETTINGS, client_of, opened
-from substrate import eventually, free_port
+from ports import free_port
+from substrate import eventually
 
+from control.site.options import Profile
 from kv.store import Store
 from schemas.settings import CorsSettings, PlacementSettings, StoreSettings
 
@@ -130,24 +132,34 @@ async def test_placement_is_a_process_of_its_own(store_settings: StoreSettings, 
 
 SUITE = Path(__file__).parents[4] / "shared" / "conformance" / "placement"
 """Not of this repository: the runner of Placement's own functional tests, where there is one beside the checkout"""
-GABBI = os.environ.get("KILONOVA_GABBI_PYTHON", "")
-"""a Python that has gabbi and Placement's tests"""
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def gabbits() -> Path:
+    """Placement's own functional tests, as its package has them: installed at their first use."""
+    subprocess.run([ROOT / "control" / "site" / "scripts" / "install", "gabbits"], check=True)
+    return ROOT / ".venv" / "gabbits"
 
 
 @pytest.mark.skipif(not SUITE.is_dir(), reason=f"no conformance suite at {SUITE}")
-@pytest.mark.skipif(not GABBI, reason="KILONOVA_GABBI_PYTHON names no Python with gabbi and openstack-placement")
-@pytest.mark.parametrize("profile", ["default", "legacy", "secure", "open", "cors"])
-async def test_the_reference_suite_passes(profile: str, store_settings: StoreSettings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", get_args(Profile))
+async def test_the_reference_suite_passes(
+    profile: Profile, gabbits: Path, store_settings: StoreSettings, tmp_path: Path
+) -> None:
     """What is open of it."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    options = ("--profile", profile, "--port", str(port), "--etcd", store_settings.endpoints[0])
-    with process("site", "placement", *options):
+    out = tmp_path / "result.json"
+    runner = [sys.executable, "run.py", "--endpoint", url, "--profile", profile, "--subset", "open.txt", "--out", out]
+    environment = {**os.environ, "PLACEMENT_GABBITS": str(gabbits)}
+    with process("site", "placement", "--profile", profile, "--port", str(port), "--etcd", store_settings.endpoints[0]):
         await eventually(lambda: answer_of(url), 30)
-        out = tmp_path / "result.json"
-        command = [GABBI, "run.py", "--endpoint", url, "--profile", profile, "--subset", "open.txt", "--out", str(out)]
-        await asyncio.to_thread(subprocess.run, command, cwd=SUITE, check=False, capture_output=True, timeout=240)
-        files = [f for f in json.loads(out.read_text())["files"] if f["profile"] == profile]
+        done = await asyncio.to_thread(
+            subprocess.run, runner, cwd=SUITE, env=environment, check=False, capture_output=True, text=True, timeout=240
+        )
+    assert out.exists(), done.stdout + done.stderr
+    files = [f for f in json.loads(out.read_text())["files"] if f["profile"] == profile]
     assert files
     failed = [(f["file"], r["name"]) for f in files for r in f["results"] if r["status"] in ("failed", "error")]
     assert not failed

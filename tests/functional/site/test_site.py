@@ -10,31 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ports import site_ports
 
 from control.site import parts, site
 from control.site.errors import PartFailed, PortTaken, SiteError
 from control.site.etcd import find_etcd
-from control.site.options import OBSERVED_ROLES, Layout, Ports, SiteOptions
+from control.site.options import Layout, SiteOptions
 from control.site.site import Site
 
 ROLES = ("etcd", "nats", "scheduler", "super-conductor", "conductor", "api", "agent")
-
-
-def free_ports() -> Ports:
-    """A consecutive run of ports that were free a moment ago."""
-    wanted = 4 + len(OBSERVED_ROLES)
-    for _ in range(50):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1]
-        if first + wanted < 65536 and all(nobody_listens(first + n) for n in range(wanted)):
-            return Ports(first, first + 1, first + 2, first + 3, first + 4)
-    raise AssertionError("no free ports")
-
-
-def nobody_listens(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) != 0
 
 
 @pytest.fixture
@@ -60,7 +44,7 @@ def a_site(tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def options() -> SiteOptions:
-    return SiteOptions("simulated", 50, free_ports())
+    return SiteOptions("simulated", 50, site_ports())
 
 
 def test_a_site_lives_through_up_repair_and_down(a_site: Site, options: SiteOptions, said: list[str]) -> None:
