@@ -27,7 +27,7 @@ def _service(version: int) -> Schema:
 def _hypervisors(version: int) -> Schema:
     page: Schema = {"limit": c.single(c.INTEGER), "marker": c.single({"type": "string"})} if version >= 33 else {}
     if version < 53:
-        return c.query(page, strict=version >= 33)
+        return c.query(page)
     pattern = c.single({"type": "string", "minLength": 1})
     return c.query(
         {**page, "hypervisor_hostname_pattern": pattern, "with_servers": c.single(c.BOOLEAN)},

@@ -33,6 +33,7 @@ class KnownTokens:
     people: dict[str, Identity] = field(
         factory=lambda: {
             "admin": person("admin", "admin", "admin", "member", "reader"),
+            "operator": person("operator", "demo", "admin", "member", "reader"),
             "member": person("member", "demo", "member", "reader"),
             "reader": person("reader", "demo", "reader"),
             "stranger": person("stranger", "other", "member", "reader"),
