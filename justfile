@@ -50,6 +50,10 @@ e2e *arguments: (install "")
 chaos *arguments: (install "")
     {{ bin }}/python -m pytest -m storm "$@"
 
+# Fuzz the live API by its OpenAPI documents as admin, member and reader: --examples 200, --role reader, --only servers.
+fuzz *options: (install "")
+    @{{ bin }}/python -m tests.fuzz "$@"
+
 # Simulate a whole site under faults on virtual time: `--seed 7` replays one with its log, `--seeds 200` runs many.
 sim *options: (install "")
     @{{ bin }}/python -m tests.sim "$@"

@@ -8,11 +8,12 @@ import orjson
 from attrs import evolve, frozen
 from starlette.types import Receive, Scope, Send
 
-from control.compute import microversions, openapi
+from control.compute import microversions
 from control.compute.call import Answer, Body, Call, Query
 from control.compute.faults import NOT_FOUND, fault
 from control.compute.handlers import versions
-from control.compute.microversions import Headers, Spoken
+from control.compute.microversions import MAX, OLD_HEADER, Headers, Spoken
+from control.compute.openapi.document import document
 from control.compute.operation import Operation
 from control.compute.operations import OPERATIONS, default_rules
 from control.compute.policy import Policy, check_project
@@ -78,7 +79,7 @@ class ComputeApp:
         if not parts:
             return _json(200, versions.every_version(root))
         if parts == ["openapi.json"]:
-            return Reply(200, openapi.document(), (JSON,))
+            return Reply(200, document(_told(scope["query_string"])), (JSON,))
         name = ROOTS.get(parts[0])
         if name is None:
             return _json(300, versions.choices(root, "/" + "/".join(parts)))
@@ -138,6 +139,12 @@ class ComputeApp:
         if operation.rule:
             call.check(operation.rule)
         return _reply(operation, call, await operation.handler(call))
+
+
+def _told(query: bytes) -> int:
+    """The microversion whose document is asked for; the newest. Raises BadRequest, NotAcceptable."""
+    asked = parse_query(query).get("microversion")
+    return microversions.negotiate({OLD_HEADER: asked[-1]}).minor if asked else MAX
 
 
 def _choose(found: list[Operation], version: int, body: object) -> Operation:

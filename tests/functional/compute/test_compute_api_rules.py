@@ -112,6 +112,13 @@ async def test_openapi_is_generated(http: httpx.AsyncClient) -> None:
     assert document["paths"]["/servers"]["post"]["operationId"] == "servers.create"
     actions = document["paths"]["/servers/{server}/action"]["post"]["x-actions"]
     assert {"os-start", "os-stop", "reboot"} <= {a["action"] for a in actions}
+    assert document["info"]["version"] == "2.100"
+    old = (await http.get("/openapi.json?microversion=2.25")).json()
+    assert old["info"]["version"] == "2.25"
+    assert "/servers/{server}/tags" in document["paths"]
+    assert "/servers/{server}/tags" not in old["paths"]
+    assert (await http.get("/openapi.json?microversion=2.999")).status_code == 406
+    assert (await http.get("/openapi.json?microversion=new")).status_code == 400
 
 
 async def test_a_malformed_create_says_what_is_wrong(api: Api) -> None:
