@@ -104,7 +104,9 @@ class Global:
     FLAVOR_NAMES = Family("flavor-names/{name}", NameIndex)
     KEYPAIRS = Family("keypairs/{user}/{name}", KeyPair)
     KEYPAIR_TALLIES = Family("keypair-tallies/{user}", Tally)
+    QUOTA_CLASSES = Family("quotas/classes/{name}", QuotaLimits)
     QUOTA_LIMITS = Family("quotas/limits/{project}", QuotaLimits)
+    USER_QUOTA_LIMITS = Family("quotas/user-limits/{project}/{user}", QuotaLimits)
     QUOTA_USAGE = Family("quotas/usage/{project}", QuotaUsage)
     PLACEMENT = Span("placement/", _end("placement/"), object)
     """all of it, that one watch may tell of each transaction as a whole"""

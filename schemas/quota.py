@@ -31,12 +31,21 @@ class Tally:
     count: int = 0
 
 
-@record(1)
 @frozen
-class QuotaUsage:
-    """Charged in the transaction that makes a server, refunded in the one that ends it."""
+class Used:
+    """Of what is charged."""
 
     instances: int = 0
     cores: int = 0
     ram: int = 0
     server_groups: int = 0
+
+
+@record(1)
+@frozen
+class QuotaUsage(Used):
+    """Charged in the transaction that makes a server, refunded in the one that ends it. A project's whole and what each
+    of its users uses of it are one record, so that one compare keeps the limits of both."""
+
+    users: dict[str, Used] = field(factory=dict)
+    """who uses nothing is left out"""

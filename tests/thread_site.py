@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from attrs import define, evolve, field
+from attrs import astuple, define, evolve, field
 from prometheus_client import REGISTRY
 from substrate import eventually
 
@@ -35,7 +35,7 @@ from schemas.errors import NotFound
 from schemas.flavor import Flavor
 from schemas.identity import Identity
 from schemas.placement import Usages
-from schemas.quota import QuotaLimits, QuotaUsage
+from schemas.quota import QuotaLimits, QuotaUsage, Used
 from schemas.server import CELL0
 from schemas.settings import AgentSettings, BusSettings, ConductorSettings, Settings
 from schemas.subjects import AGENT_SERVICE, inbox
@@ -229,8 +229,13 @@ class Site:
         return {"global": self.top.store, **{n: self.top.cells.store(n) for n in (CELL0, "cell1")}}
 
     async def used(self) -> QuotaUsage:
+        """By the project; all of it is its one user's."""
         stored = await self.top.store.get(Global.QUOTA_USAGE(PERSON.project))
-        return stored.value if stored else QuotaUsage()
+        if stored is None:
+            return QuotaUsage()
+        whole = evolve(stored.value, users={})
+        assert stored.value.users == ({PERSON.user: Used(*astuple(whole)[:4])} if whole != QuotaUsage() else {})
+        return whole
 
     async def limit(self, **limits: int) -> None:
         await self.top.store.commit(Txn("limit").put(Global.QUOTA_LIMITS(PERSON.project), QuotaLimits(limits)))

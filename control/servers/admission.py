@@ -13,7 +13,7 @@ from attrs import define, field
 from control.servers.commits import commit_settled, retried
 from control.servers.expansion import MAX_BYTES, MAX_SERVERS
 from control.servers.groups import joined, read_group
-from control.servers.quota import charged, check_quota, headroom
+from control.servers.quota import Limits, charged, check_quota, headroom
 from control.top import Top
 from kv.keys import Global
 from kv.txn import Stored, Txn
@@ -30,7 +30,7 @@ class Applicants:
 
     servers: list[Instance]
     charge: Charge
-    limits: dict[str, int]
+    limits: Limits
     needed: int
     write: Callable[[Txn, list[Instance]], None]
     bytes: int = 0
@@ -39,6 +39,10 @@ class Applicants:
     """the server group that they join"""
     accepted: asyncio.Future[int] = field(factory=lambda: asyncio.get_running_loop().create_future())
     """how many were"""
+
+    @property
+    def user(self) -> str:
+        return self.servers[0].user
 
 
 class Admission:
@@ -95,11 +99,11 @@ class Admission:
         for one in batch:
             try:
                 if one.needed:
-                    check_quota(usage, one.charge, one.limits, one.needed)
+                    check_quota(usage, one.user, one.charge, one.limits, one.needed)
             except QuotaExceeded as error:
                 refused.append((one, error))
                 continue
-            count = min(len(one.servers), headroom(usage, one.charge, one.limits))
+            count = min(len(one.servers), headroom(usage, one.user, one.charge, one.limits))
             if one.group is not None and count:
                 try:
                     await self._join(groups, one, count)
@@ -108,7 +112,7 @@ class Admission:
                     continue
             if count:
                 one.write(txn, one.servers[:count])
-            usage = charged(usage, one.charge, count)
+            usage = charged(usage, one.user, one.charge, count)
             taken.append((one, count))
         for before_joining, group in groups.values():
             txn.replace(before_joining, group)
@@ -136,11 +140,12 @@ class Admission:
         assert one.group is not None
         before, group = groups.get(one.group) or await read_group(self._top, one.group)
         servers = [server.uuid for server in one.servers[:count]]
-        groups[one.group] = before, joined(group, servers, one.limits["server_group_members"], one.needed)
+        groups[one.group] = before, joined(group, servers, one.limits.user["server_group_members"], one.needed)
 
     async def _is_there(self, uuid: str) -> bool:
         return await self._top.store.get(Global.INSTANCES(uuid)) is not None
 
 
 def _is_over(applicants: Applicants, usage: QuotaUsage) -> bool:
-    return headroom(usage, applicants.charge, applicants.limits) < max(applicants.needed, len(applicants.servers))
+    room = headroom(usage, applicants.user, applicants.charge, applicants.limits)
+    return room < max(applicants.needed, len(applicants.servers))

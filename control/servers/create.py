@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary
 from control.servers.admission import Admission, Applicants
 from control.servers.draft import ServerDraft
 from control.servers.expansion import add_servers, at_once, servers_of
-from control.servers.quota import charge_of, limits_of
+from control.servers.quota import Limits, charge_of, limits_of
 from control.top import Top
 from kv.txn import Txn
 from runtime import ambient
@@ -23,14 +23,14 @@ _doors: WeakKeyDictionary[Top, dict[str, Admission]] = WeakKeyDictionary()
 
 
 async def create_servers(
-    top: Top, identity: Identity, draft: ServerDraft, limits: dict[str, int] | None = None
+    top: Top, identity: Identity, draft: ServerDraft, limits: Limits | None = None
 ) -> tuple[str, list[Instance]]:
     """The reservation id and the servers as accepted, of which those beyond the first twenty are written in a moment.
-    Raises QuotaExceeded when `min_count` do not fit. `limits` are the project's, if the caller has just read them."""
+    Raises QuotaExceeded when `min_count` do not fit. `limits` are the asker's, if the caller has just read them."""
     reservation = "r-" + ambient.new_uuid()[:8]
     uuids = [ambient.new_uuid() for _ in range(draft.max_count)]
     servers = servers_of(draft, identity, uuids, reservation, ambient.now())
-    limits = limits or await limits_of(top.store, identity.project)
+    limits = limits or await limits_of(top.store, identity.project, identity.user)
     charge = charge_of(draft.flavor.copy_for_server())
     first = at_once(draft)
     parent = ambient.new_uuid() if len(servers) > first else ""

@@ -1,16 +1,14 @@
 """Server groups in the global store: made, listed, removed, and joined by the transaction that accepts a server."""
 
-from attrs import evolve
-
 from control.placement.groups import placed
 from control.servers.commits import commit_settled, retried
-from control.servers.quota import limits_of
+from control.servers.quota import limits_of, used_more
 from control.top import Top
 from kv.keys import Global, Key
 from kv.txn import Stored, Txn
 from schemas.errors import BadRequest, NotFound, QuotaExceeded
 from schemas.group import ServerGroup
-from schemas.quota import QuotaUsage
+from schemas.quota import QuotaUsage, Used
 from schemas.server import time_key, to_us
 
 
@@ -30,16 +28,18 @@ async def list_groups(top: Top, project: str | None) -> list[ServerGroup]:
 
 
 async def create_group(top: Top, group: ServerGroup) -> None:
-    """Charges the project's quota. Raises QuotaExceeded."""
-    limit = (await limits_of(top.store, group.project))["server_groups"]
+    """Charges the quotas of the project and of the user. Raises QuotaExceeded."""
+    limits = await limits_of(top.store, group.project, group.user)
+    limit, own_limit = limits.project["server_groups"], limits.user["server_groups"]
 
     async def once() -> None:
         stored = await top.store.get(Global.QUOTA_USAGE(group.project))
         usage = stored.value if stored else QuotaUsage()
-        if 0 <= limit <= usage.server_groups:
+        own = usage.users.get(group.user, Used())
+        if 0 <= limit <= usage.server_groups or 0 <= own_limit <= own.server_groups:
             raise QuotaExceeded("Quota exceeded, too many server groups.")
         txn = Txn("create group").create(Global.GROUPS(group.uuid), group).put(_index(group), "")
-        pivot = _charge(txn, group.project, stored, 1)
+        pivot = _charge(txn, group, stored, 1)
         await commit_settled(top.store, txn, pivot, lambda: _exists(top, group.uuid))
 
     await retried(once)
@@ -56,7 +56,7 @@ async def delete_group(top: Top, uuid: str) -> None:
         stored = await top.store.get(Global.QUOTA_USAGE(group.value.project))
         txn = Txn("delete group").remove(group).delete(_index(group.value))
         if stored is not None:
-            _charge(txn, group.value.project, stored, -1)
+            _charge(txn, group.value, stored, -1)
         await commit_settled(top.store, txn, stored or group, gone)
 
     await retried(once)
@@ -80,14 +80,14 @@ def joined(group: ServerGroup, servers: list[str], limit: int, asked: int = 0) -
     return group
 
 
-def _charge(txn: Txn, project: str, stored: Stored[QuotaUsage] | None, sign: int) -> Stored[QuotaUsage]:
+def _charge(txn: Txn, group: ServerGroup, stored: Stored[QuotaUsage] | None, sign: int) -> Stored[QuotaUsage]:
     """Returns what the transaction can be settled by."""
     usage = stored.value if stored else QuotaUsage()
-    after = evolve(usage, server_groups=max(0, usage.server_groups + sign))
+    after = used_more(usage, group.user, {"server_groups": sign})
     if stored:
         txn.replace(stored, after)
         return stored
-    key = Global.QUOTA_USAGE(project)
+    key = Global.QUOTA_USAGE(group.project)
     txn.create(key, after)
     return Stored(key, usage, 0, 0)
 

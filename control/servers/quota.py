@@ -1,61 +1,128 @@
-"""A project's limits and what a server counts against them."""
+"""Limits of a project and of its users, and what a server counts against them."""
 
-from attrs import evolve
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from attrs import evolve, frozen
 
 from kv.keys import Global, Key
 from kv.store import Store
 from schemas.errors import QuotaExceeded
-from schemas.quota import DEFAULT_LIMITS, QuotaLimits, QuotaUsage
+from schemas.quota import DEFAULT_LIMITS, QuotaLimits, QuotaUsage, Used
 from schemas.server import Charge, FlavorCopy
 
-DEFAULT_CLASS = "default"
-"""Limits kept under this name replace the built-in defaults of every project."""
+U = TypeVar("U", bound=Used)
+
+UNLIMITED: Final = -1
+CHARGED: Final = ("instances", "cores", "ram")
+"""what a server counts against"""
+
+DEFAULT_CLASS: Final = "default"
+"""The class whose limits replace the built-in defaults of every project."""
 
 
-async def limits_of(store: Store, project: str) -> dict[str, int]:
-    own, defaults = await store.read(*limit_keys(project))
-    return merged_limits(own.value if own else None, defaults.value if defaults else None)
+@frozen
+class Limits:
+    """By resource; -1 is unlimited. A user without limits of the own has the project's, and counts against both."""
+
+    project: Mapping[str, int]
+    user: Mapping[str, int]
 
 
-def limit_keys(project: str) -> tuple[Key[QuotaLimits], Key[QuotaLimits]]:
+async def limits_of(store: Store, project: str, user: str = "") -> Limits:
+    """Of a user in a project; without a user both are the project's."""
+    found = await store.read(*limit_keys(project, user))
+    return merged_limits(*(s.value if s else None for s in found))
+
+
+def limit_keys(project: str, user: str) -> tuple[Key[QuotaLimits], Key[QuotaLimits], Key[QuotaLimits]]:
     """What `merged_limits` takes, for who reads them together with other records."""
-    return Global.QUOTA_LIMITS(project), Global.QUOTA_LIMITS(DEFAULT_CLASS)
+    return (
+        Global.USER_QUOTA_LIMITS(project, user),
+        Global.QUOTA_LIMITS(project),
+        Global.QUOTA_CLASSES(DEFAULT_CLASS),
+    )
 
 
-def merged_limits(own: QuotaLimits | None, defaults: QuotaLimits | None) -> dict[str, int]:
-    return {**DEFAULT_LIMITS, **(defaults.limits if defaults else {}), **(own.limits if own else {})}
+def merged_limits(user: QuotaLimits | None, project: QuotaLimits | None, defaults: QuotaLimits | None) -> Limits:
+    whole = {**DEFAULT_LIMITS, **(defaults.limits if defaults else {}), **(project.limits if project else {})}
+    return Limits(whole, {**whole, **user.limits} if user else whole)
 
 
 def charge_of(flavor: FlavorCopy) -> Charge:
     return Charge(1, flavor.vcpus, flavor.memory_mb)
 
 
-def check_quota(usage: QuotaUsage, charge: Charge, limits: dict[str, int], count: int = 1) -> None:
+def check_quota(usage: QuotaUsage, user: str, charge: Charge, limits: Limits, count: int = 1) -> None:
     """Raises QuotaExceeded, in Nova's words, when `count` such charges do not fit."""
-    asked = {"instances": charge.instances, "cores": charge.cores, "ram": charge.ram}
-    used = {"instances": usage.instances, "cores": usage.cores, "ram": usage.ram}
-    over = [r for r in asked if limits[r] >= 0 and used[r] + asked[r] * count > limits[r]]
+    own = usage.users.get(user, Used())
+    over: dict[str, tuple[int, int, int]] = {}
+    for resource in CHARGED:
+        asked = getattr(charge, resource) * count
+        for used, limit in (
+            (getattr(usage, resource), limits.project[resource]),
+            (getattr(own, resource), limits.user[resource]),
+        ):
+            if 0 <= limit < used + asked:
+                over.setdefault(resource, (asked, used, limit))
     if over:
+        requested, already, allowed = (", ".join(map(str, figures)) for figures in zip(*over.values(), strict=True))
+        names = ", ".join(over)
         raise QuotaExceeded(
-            f"Quota exceeded for {', '.join(over)}: Requested {', '.join(str(asked[r] * count) for r in over)}, "
-            f"but already used {', '.join(str(used[r]) for r in over)} "
-            f"of {', '.join(str(limits[r]) for r in over)} {', '.join(over)}"
+            f"Quota exceeded for {names}: Requested {requested}, but already used {already} of {allowed} {names}"
         )
 
 
-def headroom(usage: QuotaUsage, charge: Charge, limits: dict[str, int]) -> int:
+def headroom(usage: QuotaUsage, user: str, charge: Charge, limits: Limits) -> int:
     """How many such charges still fit."""
-    asked = {"instances": charge.instances, "cores": charge.cores, "ram": charge.ram}
-    used = {"instances": usage.instances, "cores": usage.cores, "ram": usage.ram}
-    left = [(limits[r] - used[r]) // asked[r] for r in asked if limits[r] >= 0 and asked[r] > 0]
+    own = usage.users.get(user, Used())
+    left = [
+        (limit[resource] - getattr(used, resource)) // getattr(charge, resource)
+        for resource in CHARGED
+        for used, limit in ((usage, limits.project), (own, limits.user))
+        if limit[resource] >= 0 and getattr(charge, resource) > 0
+    ]
     return max(0, min(left, default=2**31))
 
 
-def charged(usage: QuotaUsage, charge: Charge, count: int) -> QuotaUsage:
+def charged(usage: QuotaUsage, user: str, charge: Charge, count: int) -> QuotaUsage:
     """With `count` more such charges; a negative count refunds. Never below zero."""
-    return evolve(
-        usage,
-        instances=max(0, usage.instances + charge.instances * count),
-        cores=max(0, usage.cores + charge.cores * count),
-        ram=max(0, usage.ram + charge.ram * count),
-    )
+    return used_more(usage, user, {resource: getattr(charge, resource) * count for resource in CHARGED})
+
+
+def used_more(usage: QuotaUsage, user: str, amounts: Mapping[str, int]) -> QuotaUsage:
+    """With so much more, or less, of each resource used by the user and so by the project."""
+    own = _more(usage.users.get(user, Used()), amounts)
+    users = {**usage.users, user: own}
+    if own == Used():
+        del users[user]
+    return evolve(_more(usage, amounts), users=users)
+
+
+def _more(used: U, amounts: Mapping[str, int]) -> U:
+    return evolve(used, **{resource: max(0, getattr(used, resource) + more) for resource, more in amounts.items()})
+
+
+@frozen
+class Range:
+    """What a limit may be set to; -1 as `highest` is no end, as a limit it is more than any number."""
+
+    lowest: int
+    highest: int
+
+    def reaches(self, limit: int) -> bool:
+        return limit == UNLIMITED or limit >= self.lowest
+
+    def holds(self, limit: int) -> bool:
+        return self.highest == UNLIMITED or 0 <= limit <= self.highest
+
+
+def settable(whole: int, given: Mapping[str, int], used: int, user: str | None = None) -> Range:
+    """For a limit of a project, which is `whole` now, or of one of its users. `given`: the limits of those users that
+    have their own; a project keeps what it has given away, and gives no more than it has."""
+    if UNLIMITED in (whole, *given.values()):
+        return Range(used, UNLIMITED)
+    away = sum(given.values())
+    if user is None:
+        return Range(max(used, away), UNLIMITED)
+    return Range(used, max(0, whole - away) + given.get(user, 0))

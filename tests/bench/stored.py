@@ -50,7 +50,7 @@ async def store_servers(settings: Settings, count: int, project: str = PROJECT) 
             await _claim(top, host, len(range(number, count, len(hosts))))
         key = Global.QUOTA_USAGE(project)
         known = await top.get(key)
-        used = charged(known.value if known else QuotaUsage(), charge_of(FLAVOR), count)
+        used = charged(known.value if known else QuotaUsage(), "bench", charge_of(FLAVOR), count)
         await top.commit(Txn("bench").put(key, used))
     finally:
         await etcd.close()

@@ -119,6 +119,9 @@ async def _charges(site: Site, mappings: dict[str, InstanceMapping]) -> list[str
         owed = (len(mine), sum(c.cores for c in mine), sum(c.ram for c in mine))
         if (stored.value.instances, stored.value.cores, stored.value.ram) != owed:
             found.append(f"project {project} is charged {stored.value}, owes {owed}")
+        users = stored.value.users.values()
+        if (sum(u.instances for u in users), sum(u.cores for u in users), sum(u.ram for u in users)) != owed:
+            found.append(f"users of project {project} are charged {stored.value.users}, owe {owed}")
     return found
 
 

@@ -65,8 +65,8 @@ async def create(call: Call) -> Body:
     made = None if given is not None else await asyncio.to_thread(kind.make, name, user)
     public = made.public if made else given
     pair = KeyPair(user, name, public, kind.fingerprint(public), datetime.now(UTC), type_)
-    limits = await limits_of(call.top.store, call.identity.project)
-    await store.add_keypair(call.top.store, pair, limits["key_pairs"])
+    limits = await limits_of(call.top.store, call.identity.project, user)
+    await store.add_keypair(call.top.store, pair, limits.user["key_pairs"])
     return views.created(pair, call.version, made.private if made else None)
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from control.compute.call import Body, Call
-from control.compute.handlers.quotas import shown_limits, usage_of
+from control.compute.handlers.quotas import shown_limits, usage_of, used_by
 
 NAMES: Final = {
     "maxTotalInstances": "instances",
@@ -27,7 +27,7 @@ async def show(call: Call) -> Body:
     if project != call.identity.project:
         call.check("limits:other_project")
     limits = await shown_limits(call, project)
-    usage = await usage_of(call, project)
+    usage = used_by(await usage_of(call, project), "")
     absolute = {name: limits[key] for name, key in NAMES.items() if key in limits}
     if call.version < 39:
         absolute["maxImageMeta"] = limits["metadata_items"]

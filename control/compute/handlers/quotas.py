@@ -1,18 +1,19 @@
-"""Quota sets of projects, and the class of defaults."""
+"""Quota sets of projects and of their users, and classes of limits."""
 
 from typing import Final
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from control.compute.call import Body, Call
+from control.compute.projects import check_project_known
 from control.compute.schemas.common import truth
 from control.compute.schemas.operators import class_keys, quota_keys
 from control.servers.commits import retried
-from control.servers.quota import DEFAULT_CLASS, limits_of
-from kv.keys import Global
+from control.servers.quota import DEFAULT_CLASS, Range, limits_of, settable
+from kv.keys import Global, Key
 from kv.txn import Txn
 from schemas.errors import BadRequest
-from schemas.quota import QuotaLimits, QuotaUsage
+from schemas.quota import DEFAULT_LIMITS, QuotaLimits, QuotaUsage, Used
 
 OLD_DEFAULTS: Final = {
     "fixed_ips": -1,
@@ -27,81 +28,119 @@ OLD_DEFAULTS: Final = {
 
 
 async def show(call: Call) -> Body:
-    project = _project(call, "os-quota-sets:show")
-    return {"quota_set": {"id": project, **await shown_limits(call, project)}}
+    project = await _project(call, "os-quota-sets:show")
+    return {"quota_set": {"id": project, **await shown_limits(call, project, call.arg("user_id") or "")}}
 
 
 async def detail(call: Call) -> Body:
-    project = _project(call, "os-quota-sets:detail")
-    limits, usage = await shown_limits(call, project), await usage_of(call, project)
-    shown = {key: {"limit": limit, "in_use": usage.get(key, 0), "reserved": 0} for key, limit in limits.items()}
+    project, user = await _project(call, "os-quota-sets:detail"), call.arg("user_id") or ""
+    limits, used = await shown_limits(call, project, user), used_by(await usage_of(call, project), user)
+    shown = {key: {"limit": limit, "in_use": used.get(key, 0), "reserved": 0} for key, limit in limits.items()}
     return {"quota_set": {"id": project, **shown}}
 
 
 async def defaults(call: Call) -> Body:
-    return {"quota_set": {"id": call.params["project"], **await shown_limits(call, DEFAULT_CLASS)}}
+    project = await _project(call, "os-quota-sets:defaults")
+    return {"quota_set": {"id": project, **_shown(await _class(call, DEFAULT_CLASS), quota_keys(call.version))}}
 
 
 async def update(call: Call) -> Body:
-    project = _project(call, "os-quota-sets:update")
-    if call.arg("user_id"):
-        raise BadRequest("Quotas of single users are not kept here: set those of the project")
+    """Raises BadRequest for limits below what is used or given to users, or beyond what the project has left."""
+    project, user = await _project(call, "os-quota-sets:update"), call.arg("user_id") or ""
     asked = dict(call.body["quota_set"])
     force = truth(asked.pop("force", False))
     limits = {key: int(limit) for key, limit in asked.items()}
     if not force:
-        usage = await usage_of(call, project)
-        for key, limit in limits.items():
-            if 0 <= limit < usage.get(key, 0):
-                raise BadRequest(
-                    f"Quota limit {limit} for {key} must be greater than or equal to already used and reserved "
-                    f"{usage[key]}."
-                )
-    await _set(call, project, limits)
-    return {"quota_set": await shown_limits(call, project)}
+        await _check_settable(call, project, user, limits)
+    await _set(call, Global.USER_QUOTA_LIMITS(project, user) if user else Global.QUOTA_LIMITS(project), limits)
+    return {"quota_set": await shown_limits(call, project, user)}
 
 
 async def delete(call: Call) -> None:
-    """The project has the defaults again."""
-    project = _project(call, "os-quota-sets:delete")
+    """The user has the project's limits again, or the project and all of its users have the defaults."""
+    project, user = call.params["project"], call.arg("user_id")
+    call.check("os-quota-sets:delete", project=project)
+    if user:
+        await call.top.store.commit(Txn("reset quotas").delete(Global.USER_QUOTA_LIMITS(project, user)))
+        return
+    own = await call.top.store.range(Global.USER_QUOTA_LIMITS.under(project, ""))
+    for start in range(0, len(own), DELETES):
+        txn = Txn("reset quotas")
+        for stored in own[start : start + DELETES]:
+            txn.delete(stored.key)
+        await call.top.store.commit(txn)
     await call.top.store.commit(Txn("reset quotas").delete(Global.QUOTA_LIMITS(project)))
 
 
+DELETES: Final = 100
+"""a transaction; etcd takes 128"""
+
+
 async def show_class(call: Call) -> Body:
-    limits = await _limits(call, DEFAULT_CLASS, class_keys(call.version))
-    return {"quota_class_set": {"id": call.params["name"], **limits}}
+    name = call.params["name"]
+    return {"quota_class_set": {"id": name, **_shown(await _class(call, name), class_keys(call.version))}}
 
 
 async def update_class(call: Call) -> Body:
-    if call.params["name"] != DEFAULT_CLASS:
-        raise BadRequest(f"The only quota class is '{DEFAULT_CLASS}'")
+    """Any name may be kept; only the limits of `default` have an effect, as in Nova."""
+    name = call.params["name"]
     limits = {key: int(limit) for key, limit in call.body["quota_class_set"].items()}
-    await _set(call, DEFAULT_CLASS, limits)
-    return {"quota_class_set": await _limits(call, DEFAULT_CLASS, class_keys(call.version))}
+    await _set(call, Global.QUOTA_CLASSES(name), limits)
+    return {"quota_class_set": _shown(await _class(call, name), class_keys(call.version))}
 
 
-async def shown_limits(call: Call, project: str) -> dict[str, int]:
-    return await _limits(call, project, quota_keys(call.version))
+async def shown_limits(call: Call, project: str, user: str = "") -> dict[str, int]:
+    limits = await limits_of(call.top.store, project, user)
+    return _shown({**OLD_DEFAULTS, **limits.user}, quota_keys(call.version))
 
 
-async def usage_of(call: Call, project: str) -> dict[str, int]:
+async def usage_of(call: Call, project: str) -> QuotaUsage:
     stored = await call.top.store.get(Global.QUOTA_USAGE(project))
-    usage = stored.value if stored else QuotaUsage()
-    return {
-        "instances": usage.instances,
-        "cores": usage.cores,
-        "ram": usage.ram,
-        "server_groups": usage.server_groups,
+    return stored.value if stored else QuotaUsage()
+
+
+def used_by(usage: QuotaUsage, user: str) -> dict[str, int]:
+    """Of the whole project without a user. As in Nova key pairs and members of groups are not counted here."""
+    used = usage.users.get(user, Used()) if user else usage
+    return {resource: amount for resource, amount in asdict(used).items() if resource != "users"}
+
+
+async def _check_settable(call: Call, project: str, user: str, limits: dict[str, int]) -> None:
+    store = call.top.store
+    known, usage = await limits_of(store, project), await usage_of(call, project)
+    own = {
+        stored.key.path.rsplit("/", 1)[1]: stored.value.limits
+        for stored in await store.range(Global.USER_QUOTA_LIMITS.under(project, ""))
     }
+    quoted = Global.USER_QUOTA_LIMITS(project, user).path.rsplit("/", 1)[1]
+    used = used_by(usage, user)
+    for key, limit in limits.items():
+        whole = {**OLD_DEFAULTS, **known.project}[key]
+        users = {name: given[key] for name, given in own.items() if key in given}
+        _check(key, limit, settable(whole, users, used.get(key, 0), quoted if user else None))
 
 
-async def _limits(call: Call, owner: str, keys: tuple[str, ...]) -> dict[str, int]:
-    limits = {**OLD_DEFAULTS, **await limits_of(call.top.store, owner)}
+def _check(key: str, limit: int, allowed: Range) -> None:
+    if not allowed.reaches(limit):
+        raise BadRequest(
+            f"Quota limit {limit} for {key} must be greater than or equal to already used and reserved "
+            f"{allowed.lowest}."
+        )
+    if not allowed.holds(limit):
+        raise BadRequest(f"Quota limit {limit} for {key} must be less than or equal to {allowed.highest}.")
+
+
+async def _class(call: Call, name: str) -> dict[str, int]:
+    stored = await call.top.store.get(Global.QUOTA_CLASSES(name))
+    return {**OLD_DEFAULTS, **DEFAULT_LIMITS, **(stored.value.limits if stored else {})}
+
+
+def _shown(limits: dict[str, int], keys: tuple[str, ...]) -> dict[str, int]:
     return {key: limits[key] for key in keys}
 
 
-async def _set(call: Call, owner: str, limits: dict[str, int]) -> None:
-    store, key = call.top.store, Global.QUOTA_LIMITS(owner)
+async def _set(call: Call, key: Key[QuotaLimits], limits: dict[str, int]) -> None:
+    store = call.top.store
 
     async def once() -> None:
         stored = await store.get(key)
@@ -114,7 +153,9 @@ async def _set(call: Call, owner: str, limits: dict[str, int]) -> None:
     await retried(once)
 
 
-def _project(call: Call, rule: str) -> str:
+async def _project(call: Call, rule: str) -> str:
+    """Raises Forbidden, BadRequest for a project that does not exist."""
     project = call.params["project"]
     call.check(rule, project=project)
+    await check_project_known(call, project)
     return project

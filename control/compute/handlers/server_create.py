@@ -13,7 +13,7 @@ from control.compute.schemas.common import address, number, truth
 from control.compute.views import servers as views
 from control.compute.views.hosts import hypervisor_name
 from control.servers.create import ServerDraft, create_servers
-from control.servers.quota import limit_keys, merged_limits
+from control.servers.quota import Limits, limit_keys, merged_limits
 from kv.keys import Global, Key
 from schemas.errors import BadRequest, Forbidden, QuotaExceeded
 from schemas.flavor import Flavor
@@ -45,7 +45,7 @@ async def create(call: Call) -> Answer:
     if asked.get("personality"):
         raise BadRequest("Injected files are not supported here: use user_data with a config drive")
     needs = await _read(call, str(asked["flavorRef"]), image_id, asked.get("key_name"))
-    _check_metadata(asked.get("metadata", {}), needs.limits)
+    _check_metadata(asked.get("metadata", {}), needs.limits.user["metadata_items"])
     _check_fit(call, needs.flavor, needs.image)
     password = asked.get("adminPass") or make_password()
     name = asked["name"].strip()
@@ -184,8 +184,7 @@ def _security_groups(asked: list[dict[str, str]] | None) -> list[dict[str, str]]
     return [{"name": g["name"]} for g in asked] if asked else [{"name": "default"}]
 
 
-def _check_metadata(metadata: dict[str, str], limits: dict[str, int]) -> None:
-    limit = limits["metadata_items"]
+def _check_metadata(metadata: dict[str, str], limit: int) -> None:
     if 0 <= limit < len(metadata):
         raise QuotaExceeded(f"Maximum number of metadata items exceeds {limit}")
 
@@ -197,7 +196,7 @@ class _Needs:
     flavor: Flavor
     image: Image
     key: KeyPairData | None
-    limits: dict[str, int]
+    limits: Limits
 
 
 async def _read(call: Call, flavor_id: str, image_id: str, key_name: str | None) -> _Needs:
@@ -205,11 +204,11 @@ async def _read(call: Call, flavor_id: str, image_id: str, key_name: str | None)
     keys: list[Key[Any]] = [
         Global.FLAVORS(flavor_id),
         Global.IMAGES(image_id),
-        *limit_keys(call.identity.project),
+        *limit_keys(call.identity.project, call.identity.user),
         *([Global.KEYPAIRS(call.identity.user, key_name)] if key_name is not None else []),
     ]
     found = [s.value if s else None for s in await call.top.store.read(*keys)]
-    flavor, image, own_limits, default_limits, *pairs = found
+    flavor, image, own_limits, project_limits, default_limits, *pairs = found
     if flavor is None or not visible(flavor, call.identity):
         raise BadRequest(f"Flavor {flavor_id} could not be found.")
     if image is None or not usable(image, call.identity):
@@ -222,7 +221,7 @@ async def _read(call: Call, flavor_id: str, image_id: str, key_name: str | None)
         if pair is None:
             raise BadRequest("Invalid key_name provided.")
         key = KeyPairData(pair.name, pair.public_key, pair.type)
-    return _Needs(flavor, image, key, merged_limits(own_limits, default_limits))
+    return _Needs(flavor, image, key, merged_limits(own_limits, project_limits, default_limits))
 
 
 def usable(image: Image, identity: Identity) -> bool:

@@ -53,7 +53,7 @@ async def delete(call: Call) -> None:
 
 
 async def _write(call: Call, items: dict[str, str], *, keep: bool) -> Instance:
-    limit = (await limits_of(call.top.store, call.identity.project))["metadata_items"]
+    limit = (await limits_of(call.top.store, call.identity.project, call.identity.user)).user["metadata_items"]
 
     def write(server: Instance) -> Instance:
         check_writable(server, call.identity, "update metadata")

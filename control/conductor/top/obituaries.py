@@ -113,7 +113,7 @@ async def add_release(top: Top, txn: Txn, mappings: list[InstanceMapping], *, re
     if usage is not None:
         spent = usage.value
         for mapping in mappings:
-            spent = charged(spent, mapping.charge, -1)
+            spent = charged(spent, mapping.user, mapping.charge, -1)
         txn.replace(usage, spent)
 
 

@@ -17,7 +17,7 @@ from control.top import Top, open_top
 from kv.keys import Cell, Global
 from kv.txn import Txn
 from schemas.errors import Unauthorized
-from schemas.identity import Identity
+from schemas.identity import Identity, Project
 from schemas.image import Image
 from schemas.server import HostedServer, Instance, InstanceMapping, ServerIndex, time_key
 
@@ -34,6 +34,7 @@ class KnownTokens:
         factory=lambda: {
             "admin": person("admin", "admin", "admin", "member", "reader"),
             "operator": person("operator", "demo", "admin", "member", "reader"),
+            "colleague": person("colleague", "demo", "member", "reader"),
             "member": person("member", "demo", "member", "reader"),
             "reader": person("reader", "demo", "reader"),
             "stranger": person("stranger", "other", "member", "reader"),
@@ -49,6 +50,10 @@ class KnownTokens:
 
 @pytest.fixture
 async def http(top: Top) -> AsyncIterator[httpx.AsyncClient]:
+    txn, now = Txn("projects"), datetime.now(UTC)
+    for name in ("project-admin", "project-demo", "project-other"):
+        txn.put(Global.IDENTITY_PROJECTS(name), Project(name, name, now))
+    await top.store.commit(txn)
     app = Frame(ComputeApp(top, KnownTokens()), deadline=30)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test:8774") as client:
         yield client

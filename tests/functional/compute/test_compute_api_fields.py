@@ -13,7 +13,6 @@ from nova_facts import keys_at, nova, shape, versions_to_try
 from bus.client import Bus
 from bus.service import Service
 from control.compute.microversions import MAX
-from control.compute.operation import Operation
 from control.compute.operations import OPERATIONS
 from control.compute.tables import own
 from control.top import Top
@@ -195,7 +194,7 @@ def boot(**more: Any) -> Ask:
 
 
 def access(action: str) -> Ask:
-    return send("POST", "/flavors/private/action", {action: {"tenant": "project-x"}})
+    return send("POST", "/flavors/private/action", {action: {"tenant": "project-other"}})
 
 
 def member(action: str) -> Ask:
@@ -303,15 +302,18 @@ def test_all_that_have_fields_are_asked() -> None:
     assert {o.name for o in WITH_FIELDS} == set(ASKED)
 
 
-@pytest.mark.parametrize("operation", WITH_FIELDS, ids=lambda o: o.name)
-async def test_fields(api: Api, world: World, operation: Operation) -> None:
-    facts = shape(nova(operation)["response"])
-    for version in versions_to_try(operation, facts.steps()):
-        for person in ("operator", "reader") if operation.role in ("reader", "any") else ("operator",):
-            bodies = await ASKED[operation.name](world, api(person, f"2.{version}"))
-            expected = facts.at(version, admin=person == "operator")
-            shown = {path: keys_at(bodies, path) for path in facts.names}
-            shown = {path: names for path, names in shown.items() if names}
-            if operation.name in FREE_BELOW and version < FREE_BELOW[operation.name]:
+async def test_fields(api: Api, world: World) -> None:
+    """One site for all of them: a site takes longer to make than these to ask."""
+    differs = {}
+    for operation in WITH_FIELDS:
+        facts = shape(nova(operation)["response"])
+        for version in versions_to_try(operation, facts.steps()):
+            if version < FREE_BELOW.get(operation.name, 1):
                 continue
-            assert shown == expected, f"2.{version} to {person}"
+            for person in ("operator", "reader") if operation.role in ("reader", "any") else ("operator",):
+                bodies = await ASKED[operation.name](world, api(person, f"2.{version}"))
+                expected = facts.at(version, admin=person == "operator")
+                shown = {path: names for path in facts.names if (names := keys_at(bodies, path))}
+                if shown != expected:
+                    differs[f"{operation.name} 2.{version} to {person}"] = shown, expected
+    assert differs == {}

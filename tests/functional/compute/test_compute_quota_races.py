@@ -10,7 +10,7 @@ from compute_client import Client
 
 from control.top import Top
 from kv.keys import Global
-from schemas.quota import QuotaUsage
+from schemas.quota import QuotaUsage, Used
 
 Api = Callable[..., Client]
 
@@ -69,6 +69,34 @@ async def test_servers(
     refused = [least for (least, _), answer in zip(wanted, answers, strict=True) if answer.status_code == 403]
     assert min(refused) > fits - accepted, "use only grew, so there was at least this much room when it was refused"
     assert usage is not None
-    assert usage.value == QuotaUsage(accepted, accepted, 512 * accepted)
+    whole = Used(accepted, accepted, 512 * accepted)
+    assert usage.value == QuotaUsage(accepted, accepted, 512 * accepted, users={"user-member": whole})
     for refusal in (a.json()["forbidden"]["message"] for a in answers if a.status_code == 403):
         assert refusal.startswith("Quota exceeded for ")
+
+
+async def test_users_of_one_project(
+    api: Api, top: Top, http: httpx.AsyncClient, other: httpx.AsyncClient, asked: dict[str, str]
+) -> None:
+    """Each within the own limit and both within the project's, whichever API they ask."""
+    chance = Random(7)
+    own = {"member": 3, "colleague": 6}
+    await limit(api, instances=LIMIT, ram=-1, cores=-1)
+    for name, instances in own.items():
+        path = f"/os-quota-sets/project-demo?user_id=user-{name}"
+        await api("admin").ok("PUT", path, {"quota_set": {"instances": instances, "force": True}})
+
+    async def create(name: str) -> int:
+        client = Client(chance.choice([http, other]), name, "2.37")
+        return (await client.send("POST", "/servers", {"server": asked})).status_code
+
+    who = [name for name in own for _ in range(CLIENTS // 2)]
+    answers = await asyncio.gather(*(create(name) for name in who))
+    made = {name: sum(1 for w, code in zip(who, answers, strict=True) if (w, code) == (name, 202)) for name in own}
+    assert sum(made.values()) == LIMIT, "there was room for as many"
+    assert all(made[name] <= own[name] for name in own)
+    usage = await top.store.get(Global.QUOTA_USAGE("project-demo"))
+    assert usage is not None
+    assert {name: used.instances for name, used in usage.value.users.items()} == {
+        f"user-{name}": count for name, count in made.items() if count
+    }

@@ -7,6 +7,7 @@ from typing import Any, cast
 from unit_records import instance
 
 from control.servers.admission import Admission, Applicants
+from control.servers.quota import Limits
 from control.top import Top
 from kv.keys import Global
 from kv.store import Store
@@ -35,7 +36,7 @@ def write(txn: Txn, servers: list[Instance]) -> None:
 
 
 def one(uuid: str) -> Applicants:
-    return Applicants([instance(uuid=uuid)], Charge(1, 1, 512), DEFAULT_LIMITS, 1, write)
+    return Applicants([instance(uuid=uuid)], Charge(1, 1, 512), Limits(DEFAULT_LIMITS, DEFAULT_LIMITS), 1, write)
 
 
 async def test_who_gave_up_before_his_turn_is_not_accepted() -> None:
