@@ -6,7 +6,7 @@ when something newer is known: an own commit may be ahead of the watch. Records 
 order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ class Node:
     stored: Stored[Provider] | None = None
     """without its traits: see `Forest.provider`"""
     usages: Stored[Usages] | None = None
+    reserved: dict[str, int] = field(factory=dict)
+    """what claims under way in this process will use"""
     traits: Bits = 0
     """by `Forest.traits`"""
     parent: "Node | None" = None
@@ -176,6 +178,16 @@ class Forest:
         if self._is_news(f"a{consumer}", self.consumers.get(consumer), stored, at):
             self.consumers.set(consumer, stored)
 
+    def reserve(self, resources: Mapping[str, Mapping[str, int]], sign: int = 1) -> None:
+        """Counts a claim under way, by provider and class, as used in the columns; -1 ends that."""
+        for uuid, amounts in resources.items():
+            node = self.nodes.get(uuid)
+            if node is None:
+                continue  # deleted meanwhile, and its reservations with it
+            for name, amount in amounts.items():
+                node.reserved[name] = node.reserved.get(name, 0) + sign * amount
+                self.columns.set(node.row, name, node.inventories.get(name), self._taken(node, name))
+
     def forget_deletions(self, revision: int) -> None:
         """Nothing older than this revision will be told any more."""
         if self._deleted:
@@ -212,6 +224,8 @@ class Forest:
         if node.stored or node.usages:
             return
         del self.nodes[node.uuid]
+        for name in node.reserved:
+            self.columns.set(node.row, name, None, 0)
         for child in node.children:
             self._move(child, node.uuid)
         self.rows[node.row] = None
@@ -257,7 +271,10 @@ class Forest:
         node.summary = None
         inventories, uses = node.inventories, node.used
         for name in inventories.keys() | offered.keys() | uses.keys() | used.keys():
-            self.columns.set(node.row, name, inventories.get(name), uses.get(name, 0))
+            self.columns.set(node.row, name, inventories.get(name), self._taken(node, name))
+
+    def _taken(self, node: Node, name: str) -> int:
+        return node.used.get(name, 0) + node.reserved.get(name, 0)
 
     def _compact(self, provider: Provider) -> Provider:
         inventories = self._share_inventories(tuple(provider.inventories.items()))

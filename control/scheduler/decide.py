@@ -10,12 +10,13 @@ from attrs import field, frozen
 
 from control.scheduler.columns import Column
 from control.scheduler.filters.shapes import HostFilter
-from control.scheduler.model import Model
+from control.scheduler.model import HostState, Model
 from control.scheduler.pick import Choice, Picking, Taste
 from control.scheduler.pipeline import Pipeline
 from control.scheduler.request import Request
 from control.scheduler.request_filters import Impossible
 from control.scheduler.screen import screen, times
+from control.scheduler.trees import TOGETHER, Resources, Trees
 from control.scheduler.weigh import weigh
 
 CHUNK: Final = 64
@@ -53,26 +54,53 @@ def choose_many(model: Model, request: Request, pipeline: Pipeline, taste: Taste
     except Impossible as impossible:
         return [Refusal(total, {str(impossible): total}) for _ in range(count)]
     filters = pipeline.filters_for(request)
-    screened = screen(model, request, filters)
+    trees = Trees(model, request)
+    screened = screen(model, request, filters, trees)
     rows = np.flatnonzero(screened.left)
     weights = weigh(model, rows, request, pipeline.weighers)
     askers = [f for f in filters.values() if isinstance(f, HostFilter)]
     removed: Counter[str] = Counter()
-    for one in screened.removed:
-        removed[one.reason] += one.hosts
+    for part in screened.removed:
+        removed[part.reason] += part.hosts
+
+    def obstacle(state: HostState) -> str | None:
+        for asker in askers:
+            reason = asker.run(state, request)
+            if reason is not None:
+                return reason
+        return TOGETHER if state in trees and trees.resources(state) is None else None
 
     def passing() -> Iterator[int]:
         """Places in `rows` of hosts that pass the filters which ask each one, best first."""
         for place in _in_order(model, rows, _with_preferred(model, rows, weights.total, request), taste):
-            state = model.rows[rows[place]]
-            reason = next((why for f in askers if (why := f.run(state, request)) is not None), None)
+            reason = obstacle(model.rows[rows[place]])
             if reason is None:
                 yield place
             else:
                 removed[reason] += 1
 
-    picking = Picking(model, rows, weights, times(model, rows, request), passing(), taste)
-    chosen: list[Decision] = list(islice(picking.choices(), count))
+    taken: list[Resources] = []
+
+    def resources(state: HostState) -> Resources | None:
+        """What hosts share is counted as used from one to the next."""
+        if state not in trees:
+            assert state.node is not None
+            return {state.node.uuid: request.asked}
+        found = trees.resources(state)
+        if found is not None:
+            model.reserve(found)
+            taken.append(found)
+        return found
+
+    room = times(model, rows, request)
+    if trees.hosts is not None:
+        room[trees.hosts[rows]] = count
+    picking = Picking(model, rows, weights, room, resources, passing(), taste)
+    try:
+        chosen: list[Decision] = list(islice(picking.choices(), count))
+    finally:
+        for one in taken:
+            model.reserve(one, -1)
     while len(chosen) < count:  # all hosts were looked at by now
         chosen.append(Refusal(total, _reasons(removed, request, chosen)))
     return chosen

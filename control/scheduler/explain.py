@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from control.placement.columns import NOT_OFFERED
 from control.scheduler.columns import Column
 from control.scheduler.decide import order_of
 from control.scheduler.filters.shapes import Filter, HostFilter
@@ -12,6 +13,7 @@ from control.scheduler.pipeline import Pipeline
 from control.scheduler.request import Request
 from control.scheduler.request_filters import Impossible
 from control.scheduler.screen import CAPACITY, times, verdicts
+from control.scheduler.trees import TOGETHER, Resources, Trees
 from control.scheduler.weigh import weigh
 from schemas.messages import Explained, Obstacle, Weighed
 
@@ -23,18 +25,24 @@ def explain(model: Model, request: Request, pipeline: Pipeline, best: int = 10) 
     except Impossible as impossible:
         return Explained(total, 0, 0, request.asked, (Obstacle("request", str(impossible), total, total),))
     filters = pipeline.filters_for(request)
-    found = [(stage, reason, bad) for stage, reason, bad in verdicts(model, request, filters) if bad.any()]
+    trees = Trees(model, request)
+    found = [(stage, reason, bad) for stage, reason, bad in verdicts(model, request, filters, trees) if bad.any()]
     found += _one_by_one(model, request, filters)
     against = np.zeros(total, dtype=np.int64)
     for _, _, bad in found:
         against += bad
+    apart = np.zeros(total, np.bool_)
+    for state in model.rows if trees.hosts is not None else ():
+        apart[state.row] = not against[state.row] and state in trees and trees.resources(state) is None
+    if apart.any():
+        found.append((CAPACITY, TOGETHER, apart))
     obstacles, left = [], np.ones(total, np.bool_)
     for stage, reason, bad in found:
-        removed, alone = int((left & bad).sum()), int((bad & (against == 1)).sum())
+        removed, alone = int((left & bad).sum()), int((bad & (against <= 1)).sum())
         obstacles.append(Obstacle(stage, reason, removed, alone, _note(model, stage, reason)))
         left &= ~bad
     rows = np.flatnonzero(left)
-    room = times(model, rows, request)
+    room = _room(model, request, trees, rows)
     return Explained(
         total,
         len(rows),
@@ -43,6 +51,26 @@ def explain(model: Model, request: Request, pipeline: Pipeline, best: int = 10) 
         tuple(sorted(obstacles, key=lambda o: (-o.removed, -o.alone))),
         tuple(_weighed(model, request, pipeline, rows, room, best)),
     )
+
+
+def _room(model: Model, request: Request, trees: Trees, rows: Column) -> Column:
+    """How many such requests each of the rows takes, beside all others: what hosts share is given to the first."""
+    found = times(model, rows, request)
+    if trees.hosts is None:
+        return found
+    reserved: list[Resources] = []
+    try:
+        for place in np.flatnonzero(trees.hosts[rows]).tolist():
+            found[place] = 0
+            while taken := trees.resources(model.rows[rows[place]]):
+                count = trees.times(taken)
+                found[place] += count
+                reserved.append({p: {name: n * count for name, n in a.items()} for p, a in taken.items()})
+                model.reserve(reserved[-1])
+    finally:
+        for one in reserved:
+            model.reserve(one, -1)
+    return found
 
 
 def _one_by_one(model: Model, request: Request, filters: Mapping[str, Filter]) -> list[tuple[str, str, Column]]:
@@ -74,7 +102,10 @@ def _note(model: Model, stage: str, reason: str) -> str:
     if stage != CAPACITY:
         return ""
     name = reason.rsplit(" ", 1)[1]
-    if name not in model.capacity:
+    column = model.forest.columns.get(name)
+    if column is None:
         return ""
-    free, most = (model.capacity[name] - model.used[name]).max(initial=0), model.largest[name].max(initial=0)
+    offering = model.of_hosts(column.room != NOT_OFFERED)
+    free = model.of_hosts(column.capacity - column.used)[offering].max(initial=0)
+    most = max((s.node.inventories[name].max_unit for s in model.rows if offering[s.row] and s.node), default=0)
     return f"the most that a host has free is {free}, the most that one gives to a server is {most}"

@@ -4,19 +4,22 @@ liveness in the cells."""
 import asyncio
 from collections import Counter, defaultdict
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
-from attrs import define
+from attrs import define, evolve
 
 from control.cells.registry import CellAccess, Cells
+from control.placement.families import Families, FamiliesFollower, learn, providers_of, usages_of
 from control.scheduler.model import Model
 from kv.cache import Cache, Change
+from kv.follow import Follower
 from kv.keys import Cell, Global
 from kv.store import Store
+from kv.txn import Stored, Txn
 from schemas.aggregate import Aggregate
 from schemas.group import ServerGroup
 from schemas.host import Alive, FailedBuilds, Host, HostMapping
-from schemas.placement import Allocation, Provider, Usages
+from schemas.placement import Allocation, Provider
 
 
 @define(eq=False)
@@ -44,11 +47,15 @@ class Feed:
         self.model = Model(draw)
         self._cells_known = top.cells
         self._mappings = Cache(top.store, Global.HOSTS.under(), self._mapping)
-        self._providers = Cache(top.store, Global.PROVIDERS.under(), self._provider)
-        self._usages = Cache(top.store, Global.USAGES.under(), self._usage)
+        forest = self.model.forest
+        providers = {s: evolve(f, set=self._provider) for s, f in providers_of(forest).items()}
+        usages = {s: evolve(f, set=self.model.set_usages) for s, f in usages_of(forest).items()}
+        self._families: Families = {**providers, **usages}
+        self._providers = FamiliesFollower(top.store, Global.PROVIDERS.under(), providers, self._advanced)
+        self._usages = FamiliesFollower(top.store, Global.USAGES.under(), usages, self._advanced)
         self._aggregates = Cache(top.store, Global.AGGREGATES.under(), self._aggregate)
         self._groups = Cache(top.store, Global.GROUPS.under(), self._group)
-        self._caches: list[Cache[Any]] = [
+        self._caches: list[Follower] = [
             self._mappings,
             self._providers,
             self._usages,
@@ -64,6 +71,10 @@ class Feed:
         self._cells: dict[str, _CellFeed] = {}
         top.cells.on_join.append(self._join)
         top.cells.on_leave.append(self._leave)
+
+    def learn(self, txn: Txn) -> None:
+        """What was just committed is in the model at once."""
+        learn(self._families, txn)
 
     @property
     def ready(self) -> bool:
@@ -123,16 +134,12 @@ class Feed:
     def _mapping(self, change: Change[HostMapping]) -> None:
         self.model.set_mapping(_last(change.key.path), change.new)
 
-    def _provider(self, change: Change[Provider]) -> None:
-        uuid = _last(change.key.path)
-        self.model.set_provider(uuid, change.new)
-        usages = self._usages.items.get(Global.USAGES(uuid).path)
-        if usages is not None:  # it may have come before its provider
-            self.model.set_usages(uuid, usages)
+    def _provider(self, uuid: str, provider: Stored[Provider] | None, at: int | None) -> None:
+        self.model.set_provider(uuid, provider, at)
         self._count_servers(uuid)
 
-    def _usage(self, change: Change[Usages]) -> None:
-        self.model.set_usages(_last(change.key.path), change.new)
+    def _advanced(self, _: int) -> None:
+        self.model.forest.forget_deletions(min(self._providers.revision, self._usages.revision))
 
     def _aggregate(self, _: Change[Aggregate]) -> None:
         """A listing tells of many at once: they are taken together."""

@@ -1,11 +1,17 @@
-"""The hosts as the scheduler sees them: one HostState each, and what is decided by arithmetic as numpy columns."""
+"""The hosts as the scheduler sees them: one HostState each, and what is decided by arithmetic as numpy columns.
+
+What a host offers lies in placement's forest: on its own provider, on others of its tree, on those that share with it.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
 
+import numpy as np
 from attrs import define, field
 
+from control.placement.bits import Bits
+from control.placement.forest import Forest, Node
 from control.placement.resources import Amounts
 from control.scheduler.columns import Column, Columns
 from kv.txn import Stored
@@ -13,9 +19,7 @@ from schemas.aggregate import Aggregate
 from schemas.group import ServerGroup
 from schemas.guest import HostFacts
 from schemas.host import HostMapping
-from schemas.placement import Inventory, Provider, Usages
-
-NOTHING = Inventory(0, max_unit=0)
+from schemas.placement import Provider, Usages
 
 
 @define(eq=False)
@@ -25,8 +29,8 @@ class HostState:
     host: str
     row: int
     mapping: Stored[HostMapping] | None = None
-    provider: Stored[Provider] | None = None
-    usages: Stored[Usages] | None = None
+    node: Node | None = None
+    """its own provider"""
     facts: HostFacts | None = None
     alive: bool = False
     aggregates: tuple[Aggregate, ...] = ()
@@ -34,13 +38,20 @@ class HostState:
     """consumers with a claim here; only followed when a filter or weigher asks for it"""
     images: Counter[tuple[str, str]] = field(factory=Counter)
     """how many of them were made from images with this property and value"""
-    reserved: Counter[str] = field(factory=Counter)
-    """what claims under way in this process will use"""
 
     @property
     def cell(self) -> str:
         assert self.mapping is not None
         return self.mapping.value.cell
+
+    @property
+    def provider(self) -> Stored[Provider] | None:
+        """Without its traits."""
+        return self.node.stored if self.node else None
+
+    @property
+    def usages(self) -> Stored[Usages] | None:
+        return self.node.usages if self.node else None
 
     @property
     def complete(self) -> bool:
@@ -62,28 +73,55 @@ class Model:
     def __init__(self, draw: Random | None = None) -> None:
         self.hosts: dict[str, HostState] = {}
         self.rows: list[HostState] = []
+        self.forest = Forest()
         self.aggregates: dict[str, Aggregate] = {}
         """by uuid"""
         self.groups: dict[str, Stored[ServerGroup]] = {}
-        self.capacity, self.used = Columns("int64"), Columns("int64")
-        """by resource class; `used` holds what is reserved too"""
-        self.smallest, self.largest, self.step = Columns("int64"), Columns("int64"), Columns("int64")
-        """min_unit, max_unit and step_size by resource class"""
-        self.traits, self.members, self.cells, self.flags = (Columns("bool") for _ in range(4))
-        """by trait, by uuid of the placement aggregate, by name of the cell; complete, alive, disabled, forced_down"""
+        self.cells, self.flags = Columns("bool"), Columns("bool")
+        """by name of the cell; complete, alive, disabled, forced_down"""
         self.numbers = Columns("float64")
         """hypervisor_version, io_ops, pci_devices, instances, failed_builds, rank"""
         self._draw = draw
-        self._by_provider: dict[str, str] = {}
+        self._of_provider: dict[str, HostState] = {}
+        self._nodes = Columns("int32")
+        """under "row" the rows of the hosts' own providers in the forest"""
 
     @property
     def _columns(self) -> tuple[Columns, ...]:
-        amounts = (self.capacity, self.used, self.smallest, self.largest, self.step)
-        return (*amounts, self.traits, self.members, self.cells, self.flags, self.numbers)
+        return (self.cells, self.flags, self.numbers, self._nodes)
 
     def of_provider(self, uuid: str) -> HostState | None:
-        host = self._by_provider.get(uuid)
-        return self.hosts[host] if host else None
+        """The host whose own provider this is."""
+        return self._of_provider.get(uuid)
+
+    @property
+    def provider_rows(self) -> Column:
+        """Each host's provider's row in the forest; of hosts without one any."""
+        return self._nodes["row"]
+
+    def of_hosts(self, column: Column) -> Column:
+        """A column of the forest as one of the hosts."""
+        if not len(column):
+            return np.zeros(len(self.rows), column.dtype)
+        found: Column = column[self.provider_rows]
+        return found
+
+    def bearing(self, rows: Bits) -> Column:
+        """The hosts whose own provider is in this set of the forest's rows."""
+        return self.of_hosts(self.forest.mask(rows))
+
+    def free(self, name: str) -> Column:
+        """How much more of a class each host's own provider and those below it have; less than nothing where more is
+        used than there is."""
+        column = self.forest.columns.get(name)
+        if column is None:
+            return np.zeros(len(self.rows), np.int64)
+        free: Column = column.capacity - column.used
+        if self.forest.children:
+            root = self.forest.root
+            whole = np.bincount(root, weights=free, minlength=len(free)).astype(np.int64)
+            free = np.where(root == np.arange(len(root)), whole, free)
+        return self.of_hosts(free)
 
     def set_mapping(self, host: str, mapping: Stored[HostMapping] | None) -> None:
         state = self._state(host)
@@ -128,54 +166,26 @@ class Model:
             self._state(host).aggregates = tuple(found)
 
     def set_group(self, uuid: str, group: Stored[ServerGroup] | None) -> None:
-        """An older revision than the known one is ignored, as with usages."""
+        """An older revision than the known one is ignored: the own commit may be ahead of the watch."""
         known = self.groups.get(uuid)
         if group is None:
             self.groups.pop(uuid, None)
         elif known is None or known.mod_revision <= group.mod_revision:
             self.groups[uuid] = group
 
-    def set_provider(self, uuid: str, provider: Stored[Provider] | None) -> None:
-        host = provider.value.host if provider else self._by_provider.get(uuid)
-        if host is None:
-            return
-        state = self._state(host)
-        before, after = _static(state.provider), _static(provider)
-        state.provider = provider
-        if provider is not None:
-            self._by_provider[uuid] = host
-        for name in before.inventories.keys() | after.inventories.keys():
-            inventory = after.inventories.get(name, NOTHING)
-            self.capacity.set(name, state.row, inventory.capacity)
-            self.smallest.set(name, state.row, inventory.min_unit)
-            self.largest.set(name, state.row, inventory.max_unit)
-            self.step.set(name, state.row, inventory.step_size)
-        self.traits.replace(state.row, before.traits, after.traits)
-        self.members.replace(state.row, before.aggregates, after.aggregates)
-        self._complete(state)
+    def set_provider(self, uuid: str, provider: Stored[Provider] | None, at: int | None = None) -> None:
+        """As `Forest.set_provider`."""
+        self.forest.set_provider(uuid, provider, at)
+        self._attach(uuid)
 
-    def set_usages(self, uuid: str, usages: Stored[Usages] | None) -> None:
-        """An older revision than the known one is ignored: the own commit may be ahead of the watch."""
-        state = self.of_provider(uuid)
-        if state is None or (state.usages and usages and usages.mod_revision < state.usages.mod_revision):
-            return
-        self.force_usages(uuid, usages)
+    def set_usages(self, uuid: str, usages: Stored[Usages] | None, at: int | None = None) -> None:
+        """As `Forest.set_usages`."""
+        self.forest.set_usages(uuid, usages, at)
+        self._attach(uuid)
 
-    def force_usages(self, uuid: str, usages: Stored[Usages] | None) -> None:
-        """What a linearizable read said, whatever was known."""
-        state = self.of_provider(uuid)
-        if state is None:
-            return
-        before = state.usages.value.used if state.usages else {}
-        state.usages = usages
-        self._recount(state, before.keys() | (usages.value.used.keys() if usages else ()))
-        self._complete(state)
-
-    def reserve(self, state: HostState, asked: Amounts, sign: int = 1) -> None:
-        """Counts a claim under way as used; -1 ends that."""
-        for name, amount in asked.items():
-            state.reserved[name] += sign * amount
-        self._recount(state, asked.keys())
+    def reserve(self, resources: Mapping[str, Amounts], sign: int = 1) -> None:
+        """As `Forest.reserve`."""
+        self.forest.reserve(resources, sign)
 
     def rows_of(self, hosts: Collection[str]) -> list[int]:
         return [self.hosts[h].row for h in hosts if h in self.hosts]
@@ -186,10 +196,20 @@ class Model:
         found[self.rows_of(hosts)] = True
         return found
 
-    def _recount(self, state: HostState, classes: Iterable[str]) -> None:
-        used: Mapping[str, int] = state.usages.value.used if state.usages else {}
-        for name in classes:
-            self.used.set(name, state.row, used.get(name, 0) + state.reserved[name])
+    def _attach(self, uuid: str) -> None:
+        """Host and provider know each other; a provider that is no host's concerns none."""
+        node, state = self.forest.get(uuid), self._of_provider.get(uuid)
+        if node is not None and node.stored is not None and node.stored.value.host is not None:
+            state = self._of_provider[uuid] = self._state(node.stored.value.host)
+        if state is None:
+            return
+        if node is None:
+            del self._of_provider[uuid]
+            if state.node is not None and state.node.uuid != uuid:
+                return  # it has another one by now
+        state.node = node
+        self._nodes.set("row", state.row, node.row if node else 0)
+        self._complete(state)
 
     def _complete(self, state: HostState) -> None:
         self.flags.set("complete", state.row, state.complete)
@@ -207,10 +227,3 @@ class Model:
 
 def _cell(mapping: Stored[HostMapping] | None) -> tuple[str, ...]:
     return (mapping.value.cell,) if mapping else ()
-
-
-_NO_PROVIDER = Provider("", "", {})
-
-
-def _static(provider: Stored[Provider] | None) -> Provider:
-    return provider.value if provider else _NO_PROVIDER

@@ -2,19 +2,22 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 from attrs import field, frozen
 
 from control.scheduler.columns import Column
 from control.scheduler.model import HostState, Model
+from control.scheduler.trees import Resources
 from control.scheduler.weigh import Weights
 
 
 @frozen
 class Choice:
     host: HostState
+    resources: Resources
+    """what is taken of which provider"""
     alternates: tuple[str, ...] = ()
 
 
@@ -34,12 +37,14 @@ class Taste:
 @frozen(eq=False)
 class Picking:
     """`passing` gives places in `rows`, best first, of hosts that pass every filter; `room` says how many requests each
-    of the rows holds. Whoever was given some is worth `weights.drop` less for each."""
+    of the rows holds, and `resources` what one takes there, or None when it is full after all. Whoever was given some
+    is worth `weights.drop` less for each."""
 
     model: Model
     rows: Column
     weights: Weights
     room: Column
+    resources: Callable[[HostState], Resources | None]
     passing: Iterator[int]
     taste: Taste
     _ahead: list[int] = field(factory=list, init=False)
@@ -59,8 +64,12 @@ class Picking:
                 place = self._one_of_the_best()
             else:
                 return
+            state = self._state(place)
+            resources = self.resources(state)
+            if resources is None:
+                continue
             given[place] += 1
-            yield Choice(self._state(place), self._alternates(self._state(place)))
+            yield Choice(state, resources, self._alternates(state))
             if given[place] < self.room[place]:
                 worth = float(total[place] - given[place] * drop[place])
                 heapq.heappush(self._begun, (-worth, float(rank[self.rows[place]]), place))

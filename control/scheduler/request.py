@@ -32,7 +32,7 @@ class Request:
     avoid: frozenset[str] = frozenset()
     prefer: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()
-    """traits"""
+    """traits of the host itself; those of what gives its resources are in `demands`"""
     forbidden: frozenset[str] = frozenset()
     inside: tuple[Membership, ...] = ()
     outside: tuple[Membership, ...] = ()
@@ -43,6 +43,11 @@ class Request:
     """the cell that a server moves away from"""
     rebuild: bool = False
     """an image is changed on the present host: most filters do not run"""
+
+    @property
+    def all_required(self) -> frozenset[str]:
+        """All traits that it asks for."""
+        return self.required | self.demands.required
 
     @property
     def properties(self) -> Mapping[str, str]:
@@ -82,8 +87,6 @@ def request_for(
         settings,
         avoid=avoid,
         prefer=prefer,
-        required=demands.required,
-        forbidden=demands.forbidden,
         group=group,
         hinted=hinted or {},
     )

@@ -68,7 +68,7 @@ def isolate_aggregates(request: Request, model: Model) -> Request:
     """Aggregates that require traits are closed to requests that do not require them all."""
     if not request.settings.scheduler.enable_isolated_aggregate_filtering:
         return request
-    closed = [a.uuid for a in model.aggregates.values() if _traits_of(a) - request.required]
+    closed = [a.uuid for a in model.aggregates.values() if _traits_of(a) - request.all_required]
     return _outside(request, closed, "isolated by its aggregate's traits")
 
 
@@ -127,7 +127,7 @@ def tpm_secret_security_filter(request: Request, _: Model) -> Request:
 
 def owner_nova_filter(request: Request, model: Model) -> Request:
     """Only once every host has the trait, so that a site is never without hosts while it is upgraded."""
-    if "OWNER_NOVA" in model.traits and bool(model.traits["OWNER_NOVA"].all()):
+    if model.rows and bool(model.bearing(model.forest.with_trait["OWNER_NOVA"]).all()):
         return _require(request, "OWNER_NOVA")
     return request
 

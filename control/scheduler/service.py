@@ -16,11 +16,10 @@ import structlog
 from attrs import define, evolve, field
 
 from bus.service import Service
-from control.scheduler.claims import MAX_CLAIMS, Claim, claimed
+from control.scheduler.claims import MAX_CLAIMS, MAX_SPREAD_CLAIMS, Claim, claimed
 from control.scheduler.decide import Choice, Refusal, Taste, choose_many
 from control.scheduler.explain import explain
 from control.scheduler.feed import Feed
-from control.scheduler.model import HostState
 from control.scheduler.pipeline import Pipeline, load_pipeline
 from control.scheduler.request import Request, request_for
 from control.top import Top
@@ -28,9 +27,9 @@ from kv.keys import Global
 from kv.txn import Stored
 from runtime import ambient
 from schemas.errors import CompareFailed, KilonovaError, UnknownOutcome
+from schemas.host import CellMapping
 from schemas.messages import Explain, Explained, Select, Selected, Selection, SelectItem
 from schemas.operation import Operation
-from schemas.server import RequestSpec
 from schemas.shards import shard_of
 from schemas.subjects import SCHEDULER_EXPLAIN, SCHEDULER_SELECT
 
@@ -73,7 +72,7 @@ class Scheduler:
         self._waiting: list[_Wanted] = []
         self._deciding: asyncio.Task[None] | None = None
         self._claims: dict[str, list[tuple[_Wanted, Claim]]] = {}
-        """by host; an entry means that its task runs"""
+        """by lane; an entry means that its task runs"""
         self._groups: dict[str, list[_Wanted]] = {}
         """by group with a claim under way: its other members wait"""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -189,68 +188,81 @@ class Scheduler:
         self._enqueue([wanted])
 
     def _claim(self, wanted: _Wanted, request: Request, choice: Choice) -> None:
-        host = choice.host
-        self._feed.model.reserve(host, request.asked)
+        self._feed.model.reserve(choice.resources)
         claim = (wanted, Claim(wanted.item, request, choice))
-        if host.host in self._claims:
-            self._claims[host.host].append(claim)
+        lane = self._lane(choice)
+        if lane in self._claims:
+            self._claims[lane].append(claim)
         else:
-            self._claims[host.host] = [claim]
-            self._start(self._claim_on(host), f"claims on {host.host}")
+            self._claims[lane] = [claim]
+            self._start(self._claim_in(lane), f"claims on {choice.host.host}")
 
-    async def _claim_on(self, host: HostState) -> None:
-        """Transactions on one host take turns; what came meanwhile goes together."""
+    def _lane(self, choice: Choice) -> str:
+        """Claims that may write the same provider's usages take turns: those on one host, and all that take of one
+        that shares."""
+        own = choice.host.node
+        assert own is not None
+        nodes = self._feed.model.forest.nodes
+        return min((uuid for uuid in choice.resources if nodes[uuid].root is not own.root), default=own.uuid)
+
+    async def _claim_in(self, lane: str) -> None:
+        """What came meanwhile goes together."""
+        reserve = self._feed.model.reserve
         try:
-            while waiting := self._claims[host.host]:
+            while waiting := self._claims[lane]:
                 grouped = next((c for c in waiting if c[0].item.spec.group), None)
-                batch = [grouped] if grouped else waiting[:MAX_CLAIMS]
-                self._claims[host.host] = [c for c in waiting if c not in batch]
+                most = MAX_CLAIMS if all(len(c.choice.resources) == 1 for _, c in waiting) else MAX_SPREAD_CLAIMS
+                batch = [grouped] if grouped else waiting[:most]
+                self._claims[lane] = [c for c in waiting if c not in batch]
                 try:
-                    await self._commit(host, batch)
+                    await self._commit(batch)
                 finally:
                     for _, claim in batch:
-                        self._feed.model.reserve(host, claim.request.asked, -1)
+                        reserve(claim.choice.resources, -1)
         finally:
-            for wanted, claim in self._claims.pop(host.host):
-                self._feed.model.reserve(host, claim.request.asked, -1)
+            for wanted, claim in self._claims.pop(lane):
+                reserve(claim.choice.resources, -1)
                 wanted.answer.cancel()
 
-    async def _commit(self, host: HostState, batch: list[tuple[_Wanted, Claim]]) -> None:
+    async def _commit(self, batch: list[tuple[_Wanted, Claim]]) -> None:
         claims = [claim for _, claim in batch]
         model, spec = self._feed.model, batch[0][0].item.spec
         try:
-            cell = self._top.cells.mappings.items.get(Global.CELLS(host.cell).path)
             group = model.groups.get(spec.group) if spec.group else None
             zone = self._settings.scheduler.default_availability_zone
-            done = claimed(claims, cell, group, ambient.now(), zone)
+            done = claimed(claims, model.forest, self._cells(claims), group, ambient.now(), zone)
             await self._top.store.commit(done.txn)
         except CompareFailed:
-            await self._lost(host, batch)
+            await self._lost(batch)
             return
         except UnknownOutcome:
             for wanted, _ in batch:  # the owner of the operation looks at what became of it
                 self._answer(wanted, None)
-            await self._reload(host, spec)
+            await self._reload(claims)
             return
         except KilonovaError as error:
             for wanted, _ in batch:
                 self._fail(wanted, error)
             return
-        assert host.usages
-        assert host.provider
         revision = done.txn.revision
-        model.set_usages(host.provider.value.uuid, Stored(host.usages.key, done.usages, revision, 0))
+        self._feed.learn(done.txn)
         if group is not None and done.group is not None:
             model.set_group(done.group.uuid, evolve(group, value=done.group, mod_revision=revision))
         for wanted, _ in batch:
             operation = done.operations[wanted.server]
             self._answer(wanted, Selection(wanted.server, operation=operation, revision=revision))
 
-    async def _lost(self, host: HostState, batch: list[tuple[_Wanted, Claim]]) -> None:
+    def _cells(self, claims: list[Claim]) -> dict[str, Stored[CellMapping]]:
+        known = self._top.cells.mappings.items
+        names = {claim.choice.host.cell for claim in claims if claim.choice.host.mapping}
+        found = {name: known.get(Global.CELLS(name).path) for name in names}
+        return {name: mapping for name, mapping in found.items() if mapping is not None}
+
+    async def _lost(self, batch: list[tuple[_Wanted, Claim]]) -> None:
         """Takes fresh what was compared; who is still as he asked is decided again."""
         everyone = [wanted for wanted, _ in batch]
         try:
-            await self._reload(host, everyone[0].item.spec)
+            await self._reload([claim for _, claim in batch])
             keys = [Global.OPERATIONS(shard_of(w.server), w.server) for w in everyone]
             current = await self._top.store.read_all(keys)
         except KilonovaError as error:
@@ -266,18 +278,20 @@ class Scheduler:
                 self._release_group(wanted)
                 self._enqueue([wanted])
 
-    async def _reload(self, host: HostState, spec: RequestSpec) -> None:
+    async def _reload(self, claims: list[Claim]) -> None:
         """What a claim compares, as a linearizable read says."""
-        assert host.provider
-        uuid, model = host.provider.value.uuid, self._feed.model
-        mapping, provider, usages = await self._top.store.read(
-            Global.HOSTS(host.host), Global.PROVIDERS(uuid), Global.USAGES(uuid)
-        )
-        model.set_mapping(host.host, mapping)
-        model.set_provider(uuid, provider)
-        model.force_usages(uuid, usages)
-        if spec.group is not None:
-            model.set_group(spec.group, await self._top.store.get(Global.GROUPS(spec.group)))
+        store, model = self._top.store, self._feed.model
+        hosts = list({claim.choice.host.host for claim in claims})
+        providers = list({uuid for claim in claims for uuid in claim.choice.resources})
+        for host, mapping in zip(hosts, await store.read_all([Global.HOSTS(h) for h in hosts]), strict=True):
+            model.set_mapping(host, mapping)
+        for uuid in providers:
+            provider, usages = await store.read(Global.PROVIDERS(uuid), Global.USAGES(uuid))
+            model.set_provider(uuid, provider)
+            model.set_usages(uuid, usages)
+        group = claims[0].item.spec.group
+        if group is not None:
+            model.set_group(group, await store.get(Global.GROUPS(group)))
 
     def _answer(self, wanted: _Wanted, selection: Selection | None) -> None:
         if not wanted.answer.done():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from substrate import eventually, map_site
 from thread_site import PERSON, TINY, Host, Site, running_site, written
 
@@ -14,6 +15,8 @@ from agents.drivers.simulated import Fault
 from control.cells.aggregates import add_host, create_aggregate
 from control.cells.hosts import set_host
 from control.manage.explain import Asked, explain_placement
+from control.placement.forest import SHARING
+from control.placement.resources import with_claim
 from control.servers.groups import create_group, delete_group, get_group
 from kv.keys import Cell, Global
 from kv.txn import Txn
@@ -22,6 +25,7 @@ from schemas.errors import HostFull, NotFound
 from schemas.flavor import Flavor
 from schemas.group import Policy, ServerGroup
 from schemas.messages import Explain, Explained
+from schemas.placement import Inventory, Provider, Usages
 from schemas.settings import BusSettings, StoreSettings
 from schemas.subjects import SCHEDULER_EXPLAIN
 
@@ -180,6 +184,45 @@ async def test_zones_and_hosts_that_serve(site: Site) -> None:
         "1 forced down",
         "1 down",
     }
+
+
+async def test_a_server_takes_of_a_child_and_of_a_pool_that_shares(site: Site) -> None:
+    """Two of the hosts share licences; the card is h2's."""
+    store, rack = site.top.store, ambient.new_uuid()
+    own = {m.value.host: m.value.uuid for m in await store.range(Global.HOSTS.under())}
+    card, pool = ambient.new_uuid(), ambient.new_uuid()
+    txn = Txn("providers")
+    for provider in (
+        Provider(card, "card", {"VGPU": Inventory(1)}, parent=own["h2"]),
+        Provider(pool, "pool", {"CUSTOM_LICENCE": Inventory(2)}, frozenset({SHARING}), aggregates=frozenset({rack})),
+    ):
+        txn.create(Global.PROVIDERS(provider.uuid), provider).create(Global.USAGES(provider.uuid), Usages())
+    for host in ("h1", "h2"):
+        provider, usages = await store.read(Global.PROVIDERS(own[host]), Global.USAGES(own[host]))
+        assert provider
+        assert usages
+        txn.replace(provider, evolve(provider.value, aggregates=frozenset({rack})))
+        txn.replace(usages, with_claim(usages.value, {}))
+    await store.commit(txn)
+    licensed = Flavor("8", "one", vcpus=1, memory_mb=64, root_gb=1, extra_specs={"resources:CUSTOM_LICENCE": "1"})
+    with_card = evolve(licensed, id="9", extra_specs={**licensed.extra_specs, "resources:VGPU": "1"})
+    chosen = await site.create(with_card)
+    assert await hosts_of(site, [chosen]) == ["h2"]
+    held = await store.get(Global.ALLOCATIONS(chosen))
+    assert held
+    assert held.value.resources == {
+        own["h2"]: {"VCPU": 1, "MEMORY_MB": 64, "DISK_GB": 1},
+        card: {"VGPU": 1},
+        pool: {"CUSTOM_LICENCE": 1},
+    }
+    assert await hosts_of(site, [await site.create(with_card)]) == [None], "there is one card"
+    others = [await site.create(licensed) for _ in range(3)]
+    found = await hosts_of(site, others)
+    assert (found.count(None), found.count("h3")) == (2, 0), "the pool holds one more"
+    await asyncio.gather(*(site.delete(u) for u in (chosen, *others)))
+    await site.gone(chosen, *others)
+    freed = await store.read_all([Global.USAGES(uuid) for uuid in (card, pool, *own.values())])
+    assert all(usages and usages.value.used == {} for usages in freed)
 
 
 async def test_a_refusal_is_explained_to_operators(site: Site, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The ways in which one group of a request can be served, tree by tree. Pure."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -50,8 +50,8 @@ class Options(ABC):
     """rows of the roots of trees that may serve it; elsewhere there is no option"""
 
     @abstractmethod
-    def at(self, root: Node) -> Iterator[Option]:
-        """Those of one tree and of what is shared with it."""
+    def at(self, root: Node, tree: Sequence[Node]) -> Iterator[Option]:
+        """Those of one tree, of which these are the providers that count, and of what is shared with it."""
 
 
 def options_of(forest: Forest, group: Group, shares: Shares) -> Options | None:
@@ -83,8 +83,8 @@ class Sole(Options):
         for _, anchors in self._shared:
             self.anchors |= anchors
 
-    def at(self, root: Node) -> Iterator[Option]:
-        rows = [node.row for node in root.tree() if self._fits[node.row]]
+    def at(self, root: Node, tree: Sequence[Node]) -> Iterator[Option]:
+        rows = [node.row for node in tree if self._fits[node.row]]
         rows += [row for row, anchors in self._shared if anchors[root.row] and self._forest.root[row] != root.row]
         for row in rows:
             yield Option(frozenset({row}), tuple((row, name, n) for name, n in self._group.resources.items()))
@@ -124,11 +124,10 @@ class Spread(Options):
             self._shared.append(lent)
             self.anchors &= anchors
 
-    def at(self, root: Node) -> Iterator[Option]:
-        tree = [node.row for node in root.tree()]
+    def at(self, root: Node, tree: Sequence[Node]) -> Iterator[Option]:
         choices = []
         for own, lent in zip(self._own, self._shared, strict=True):
-            rows = [row for row in tree if own[row]]
+            rows = [node.row for node in tree if own[node.row]]
             choices.append(rows + [row for row, to in lent if to[root.row] and row not in rows])
         for served in product(*choices):
             if self._bears(served):

@@ -1,6 +1,6 @@
 """Candidates of any request: each tree's ways to serve each group, combined. Lazy, pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -25,7 +25,8 @@ def search(forest: Forest, query: CandidateQuery, shares: Shares, where: Mask, s
         groups.append(found)
         anchors &= found.anchors
     combination = Combination(forest, query, groups)
-    by_tree = (combination.at(forest.at(row)) for row in np.flatnonzero(anchors).tolist())
+    roots = (forest.at(row) for row in np.flatnonzero(anchors).tolist())
+    by_tree = (combination.at(root, list(root.tree())) for root in roots)
     seen: set[Request] = set()
     for request in chain.from_iterable(by_tree) if strategy == "depth-first" else _in_turn(by_tree):
         if request not in seen:  # one that shares alone serves each of its trees in the same way
@@ -48,9 +49,9 @@ class Combination:
             depths = sorted(last[suffix] for suffix in suffixes)
             self._subtrees[depths[-1]].append(depths)
 
-    def at(self, root: Node) -> Iterator[Request]:
-        """The candidates of one tree."""
-        choices = [_Remembered(group.at(root)) for group in self._groups]
+    def at(self, root: Node, tree: Sequence[Node]) -> Iterator[Request]:
+        """The candidates of one tree, of which these are the providers that count."""
+        choices = [_Remembered(group.at(root, tree)) for group in self._groups]
         if all(any(True for _ in options) for options in choices):
             yield from self._extend(choices, (), {})
 

@@ -17,7 +17,7 @@ from schemas.errors import KilonovaError
 
 def free(name: str) -> Callable[[Model, Column, Request], Column]:
     """More free is better; a negative multiplier stacks."""
-    return lambda model, rows, _: (model.capacity[name][rows] - model.used[name][rows]).astype(np.float64)
+    return lambda model, rows, _: model.free(name)[rows].astype(np.float64)
 
 
 def number(name: str) -> Callable[[Model, Column, Request], Column]:

@@ -9,7 +9,7 @@ from kv.keys import Global
 from schemas.host import CellMapping, StoreAddress
 from schemas.messages import SelectItem
 
-CELL = stored(Global.CELLS("cell1"), CellMapping("cell1", "c", StoreAddress(("e",), "p/"), None))
+CELLS = {"cell1": stored(Global.CELLS("cell1"), CellMapping("cell1", "c", StoreAddress(("e",), "p/"), None))}
 
 
 def test_a_server_that_was_asked_for_twice_is_counted_once() -> None:
@@ -20,10 +20,11 @@ def test_a_server_that_was_asked_for_twice_is_counted_once() -> None:
 
     def claim(server: str) -> Claim:
         item = SelectItem(operation("build", "schedule", server=server, host=None), 7, spec(uuid=server))
-        return Claim(item, asked(item.spec), Choice(host))
+        wanted = asked(item.spec)
+        return Claim(item, wanted, Choice(host, {"rp-h1": wanted.asked}))
 
-    once = claimed([claim("a"), claim("b")], CELL, None, NOW, "nova")
-    twice = claimed([claim("a"), claim("b"), claim("a")], CELL, None, NOW, "nova")
-    assert twice.usages.used == once.usages.used
+    once = claimed([claim("a"), claim("b")], model.forest, CELLS, None, NOW, "nova")
+    twice = claimed([claim("a"), claim("b"), claim("a")], model.forest, CELLS, None, NOW, "nova")
+    assert twice.usages == once.usages
     assert twice.txn.writes.keys() == once.txn.writes.keys()
     assert twice.operations.keys() == {"a", "b"}

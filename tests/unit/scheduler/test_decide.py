@@ -169,13 +169,13 @@ def test_the_model_ignores_older_news_of_usages() -> None:
     model.set_usages("rp-a", stored(key, Usages({"VCPU": 16}), 20))
     model.set_usages("rp-a", stored(key, Usages({}), 19))
     assert isinstance(_choose(model), Refusal)
-    model.force_usages("rp-a", stored(key, Usages({}), 19))
+    model.set_usages("rp-a", stored(key, Usages({}), 21))
     assert isinstance(_choose(model), Choice)
 
 
 def test_a_model_of_many_hosts_keeps_its_columns_in_step() -> None:
     model = model_of([Sketch(f"h{n}", vcpu=n) for n in range(200)])
-    assert model.capacity["VCPU"].tolist() == list(range(200))
+    assert model.free("VCPU").tolist() == list(range(200))
     model.set_provider("rp-h7", None)
     assert not model.rows[7].complete
     found = _choose(model)
@@ -254,7 +254,7 @@ def test_a_batch_takes_what_fits_and_never_more(hosts: list[Sketch], request: Re
     for _ in range(count):
         found = choose(model, wanted, pipeline, Taste())
         if isinstance(found, Choice):
-            model.reserve(found.host, wanted.asked)
+            model.reserve(found.resources)
             one_by_one.append(found.host.host)
     batch = choose_many(model_of(hosts), wanted, pipeline, Taste(), count)
     chosen = [c.host.host for c in batch if isinstance(c, Choice)]
@@ -324,8 +324,10 @@ def test_claims_under_way_count_as_used() -> None:
     pipeline = load_pipeline(request.settings)
     for host in ("a", "b"):
         found = choose(model, request, pipeline, Taste())
+        assert isinstance(found, Choice)
         assert names(found) == [host]
-        model.reserve(model.hosts[host], request.asked)
+        model.reserve(found.resources)
     assert isinstance(choose(model, request, pipeline, Taste()), Refusal)
-    model.reserve(model.hosts["b"], request.asked, -1)
+    assert isinstance(found, Choice)
+    model.reserve(found.resources, -1)
     assert names(choose(model, request, pipeline, Taste())) == ["b"]
