@@ -1,4 +1,4 @@
-"""The identity and image apps over HTTP, on real stores, as the composition mounts them."""
+"""The identity, image and compute apps over HTTP, on real stores, as the composition mounts them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from substrate import eventually
 
+from control.compute.app import ComputeApp
 from control.identity.accounts import USERS, find_by_name
 from control.identity.app import identity_app
 from control.identity.bootstrap import bootstrap_identity
@@ -73,7 +74,11 @@ async def open_site(
     async with open_top(settings, "test", cell_buses=False) as top:
         tokens = Tokens.at(top)
         app = Starlette(
-            routes=[Mount("/identity", identity_app(top, tokens)), Mount("/image", images_app(top, tokens))]
+            routes=[
+                Mount("/identity", identity_app(top, tokens)),
+                Mount("/image", images_app(top, tokens)),
+                Mount("/compute", ComputeApp(top, tokens)),
+            ]
         )
         running = asyncio.create_task(tokens.run())
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from control.compute import microversions
 from control.compute.call import Answer, Body, Call, Query
-from control.compute.faults import NOT_FOUND, fault
+from control.compute.faults import NO_TOKEN, NOT_FOUND, fault
 from control.compute.handlers import versions
 from control.compute.microversions import MAX, OLD_HEADER, Headers, Spoken
 from control.compute.openapi.document import document
@@ -47,6 +47,7 @@ class ComputeApp:
     def __init__(self, top: Top, tokens: Verifier) -> None:
         self._top = top
         self._tokens = tokens
+        self._api_url = top.settings.api.url
         self._router = Router(OPERATIONS)
         self._policy = Policy(default_rules(), top.settings.api.policy_file)
 
@@ -66,7 +67,7 @@ class ComputeApp:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            code, body, more = fault(error)
+            code, body, more = fault(error, self._api_url)
             reply = Reply(code, body, (JSON, *more))
         length = (b"content-length", str(len(reply.body)).encode())
         await send(
@@ -96,7 +97,7 @@ class ComputeApp:
     async def _identify(self, headers: Mapping[str, str]) -> Identity:
         token = headers.get("x-auth-token")
         if not token:
-            raise Unauthorized("The request you have made requires authentication.")
+            raise Unauthorized(NO_TOKEN)
         identity = evolve(await self._tokens.verify(token), request_id=REQUEST_ID.get())
         if not identity.project:
             raise Forbidden("The token is not scoped to a project.")

@@ -19,6 +19,11 @@ ROUTING_TEXTS: Final = {
     404: "The resource could not be found.",
     405: "The method specified is not allowed for this resource.",
 }
+UNVERIFIED: Final = (
+    "This server could not verify that you are authorized to access the document you requested. Either you supplied "
+    "the wrong credentials (e.g., bad password), or your browser does not understand how to supply the credentials "
+    "required."
+)
 
 
 def error_answer(request: Request, error: Exception, api_url: str) -> Response:
@@ -31,6 +36,7 @@ def error_answer(request: Request, error: Exception, api_url: str) -> Response:
         log.error("unexpected error", exc_info=error)
         code, message = 500, "The server has either erred or is incapable of performing the requested operation."
     if code == 401:
+        message = UNVERIFIED
         headers["WWW-Authenticate"] = f'Keystone uri="{api_url}/identity"'
     if code == 415:
         headers["Accept-Patch"] = ", ".join(MEDIA_TYPES)

@@ -126,6 +126,8 @@ def _microversion(version: int) -> Json:
 
 
 def _fault(code: int) -> Json:
+    if code == 401:
+        return obj({"error": obj({"code": {"type": "integer", "const": 401}, "title": STRING, "message": STRING})})
     told = obj({"code": {"type": "integer", "const": code}, "message": STRING})
     return obj({fault_name(code): told})
 

@@ -57,8 +57,8 @@ async def test_the_project_in_the_url_is_optional(api: Api, project: str) -> Non
 
 
 REFUSALS: list[tuple[str, dict[str, Any], int, str, str]] = [
-    ("no token", {"token": ""}, 401, "unauthorized", "The request you have made requires authentication."),
-    ("a wrong token", {"token": "x"}, 401, "unauthorized", "The request you have made requires authentication."),
+    ("no token", {"token": ""}, 401, "error", "The request you have made requires authentication."),
+    ("a wrong token", {"token": "x"}, 401, "error", "The request you have made requires authentication."),
     ("an unscoped token", {"token": "nobody"}, 403, "forbidden", "The token is not scoped to a project."),
     ("an unknown path", {"path": "/nothing/here"}, 404, "itemNotFound", "The resource could not be found."),
     ("an unknown collection", {"path": "/os-nothing"}, 404, "itemNotFound", "The resource could not be found."),

@@ -37,7 +37,9 @@ async def fine(_: Call) -> None:
 
 @pytest.fixture(scope="module")
 def http() -> httpx.AsyncClient:
-    top = cast(Any, SimpleNamespace(settings=SimpleNamespace(api=SimpleNamespace(policy_file=""))))
+    top = cast(
+        Any, SimpleNamespace(settings=SimpleNamespace(api=SimpleNamespace(policy_file="", url="http://api.test")))
+    )
     app = ComputeApp(top, RolesAsTokens())
     app._router = Router([evolve(o, handler=fine, body=None, query=None) for o in OPERATIONS])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
