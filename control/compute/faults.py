@@ -1,5 +1,5 @@
-"""Error bodies: `{"<fault name>": {"code": N, "message": "..."}}`. A token is refused in Keystone's form instead: with Nova
-it is keystonemiddleware that does it."""
+"""Error bodies: `{"<fault name>": {"code": N, "message": "..."}}`. A token is refused in Keystone's form instead: with
+Nova it is keystonemiddleware that does it."""
 
 from typing import Any, Final
 
