@@ -1,8 +1,13 @@
-"""One etcd and one nats-server a test session; tests keep apart by prefixes, buckets and subjects of their own.
+"""One etcd and one nats-server a process that runs tests, which keep apart by prefixes, buckets and subjects of their
+own.
 
 What a test may kill or pause is `fragile_etcd` and `fragile_nats`: one of each for all who do.
+
+A run of all tests is spread over some processes, file by file: most of its time it waits for others, for leases and for
+time-outs that are the matter of a test. Files that were named, and what failed before, run in one process.
 """
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +20,22 @@ from control.top import Top, open_top
 from kv.client import Etcd
 from kv.store import Store
 from schemas.settings import BusSettings, StoreSettings
+
+LONGEST = ("contract/test_drivers.py",)
+"""Begun first, so that none of them is left alone at the end."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.lf
+    return (os.cpu_count() or 1) + 1 if everything else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        names = [str(Path(__file__).parent / name) for name in LONGEST]
+        items.sort(key=lambda item: names.index(str(item.path)) if str(item.path) in names else len(names))
+
 
 # A busy machine is no falsification.
 settings.register_profile("kilonova", deadline=None, suppress_health_check=[HealthCheck.too_slow])

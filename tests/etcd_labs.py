@@ -15,7 +15,7 @@ from kv.twin.client import Twin
 from kv.twin.cluster import Cluster
 from schemas.settings import StoreSettings
 
-SETTLE_SECONDS: Final = 5.0
+SETTLE_SECONDS: Final = 30.0
 PROGRESS: Final = rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
 _REVISIONS: Final = {"revision", "create_revision", "mod_revision", "compact_revision"}
 _OF_THE_MEMBER: Final = {"cluster_id", "member_id", "raft_term"}

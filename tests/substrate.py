@@ -32,7 +32,7 @@ from schemas.settings import BusSettings, CellSettings, GlobalSettings, Settings
 
 T = TypeVar("T")
 
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 
 def etcd_program() -> str:
@@ -101,7 +101,7 @@ class Program:
         self._process.send_signal(signal.SIGCONT)
         self._process.terminate()
         try:
-            self._process.wait(5)
+            self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -195,7 +195,7 @@ def running_nats(data: Path, port: int = 0) -> Iterator[str]:
         yield server.url
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float = 5.0) -> T:
+async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float = 30.0) -> T:
     """The condition's value as soon as it is true; for what a watch or another process brings about."""
     latest: Any = None
     try:

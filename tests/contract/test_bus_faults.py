@@ -63,7 +63,7 @@ async def test_connecting_waits_for_a_nats_that_comes_later(fragile_nats: NatsSe
     await asyncio.sleep(0.5)
     assert not connecting.done(), connecting
     fragile_nats.start()
-    bus = await asyncio.wait_for(connecting, 10)
+    bus = await asyncio.wait_for(connecting, 30)
     assert bus.connected
     await bus.drain()
 
@@ -72,7 +72,7 @@ async def test_drain_ends_though_nats_is_gone(fragile_nats: NatsServer) -> None:
     """It raised CancelledError, as if somebody had cancelled the one who drained."""
     bus = await Bus.connect(BusSettings(fragile_nats.url), "leaving")
     fragile_nats.kill()
-    await asyncio.wait_for(bus.drain(), 8)
+    await asyncio.wait_for(bus.drain(), 30)
     assert not bus.connected
 
 
@@ -107,7 +107,7 @@ async def test_a_pause_of_seconds_costs_nothing_but_time(fragile_nats: NatsServe
         began = time.monotonic()
         hasty = await asyncio.gather(*(pair.ask("hasty", timeout=1) for _ in range(20)), return_exceptions=True)
         assert {type(h) for h in hasty} == {BusUnavailable}
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         await pair.asker.hint(f"{pair.prefix}.echo", Question("hint"))
         await asyncio.gather(*(pair.ask("hasty", timeout=2) for _ in range(20)), return_exceptions=True)
         fragile_nats.resume()
@@ -156,7 +156,7 @@ async def test_who_waits_when_nats_is_killed_hears_so_in_time_and_its_loss_is_in
             asked = [asyncio.create_task(pair.ask(timeout=2)) for _ in range(5)]
             await eventually(lambda: len(endpoint.running) == 5)
             fragile_nats.kill()
-            answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+            answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
             assert {type(a) for a in answers} == {BusUnavailable}
             fragile_nats.start()
             await eventually(lambda: pair.asker.connected and pair.server.connected, 30)
@@ -169,8 +169,8 @@ async def test_drain_ends_though_nats_is_paused(fragile_nats: NatsServer) -> Non
     async with paired(fragile_nats.url) as pair:
         await pair.serve(echo)
         fragile_nats.pause()
-        await asyncio.wait_for(pair.service.stop(), 10)
-        await asyncio.wait_for(asyncio.gather(pair.asker.drain(), pair.server.drain()), 15)
+        await asyncio.wait_for(pair.service.stop(), 30)
+        await asyncio.wait_for(asyncio.gather(pair.asker.drain(), pair.server.drain()), 30)
         assert not pair.asker.connected
         assert not pair.server.connected
         fragile_nats.resume()

@@ -252,7 +252,7 @@ async def test_a_killed_etcd_hands_out_the_shards_again(fragile_etcd: EtcdServer
     with pytest.raises(UnknownOutcome):
         await crowd.members["a"].write(min(crowd.members["a"].owned))
     fragile_etcd.start()
-    await eventually(crowd.shared_out, 10)
+    await eventually(crowd.shared_out)
 
     async def all_can_write() -> bool:
         try:
@@ -263,7 +263,7 @@ async def test_a_killed_etcd_hands_out_the_shards_again(fragile_etcd: EtcdServer
             return False
         return crowd.shared_out()
 
-    await eventually(all_can_write, 15)
+    await eventually(all_can_write)
     await crowd.disperse()
 
 
@@ -284,5 +284,5 @@ async def test_a_paused_etcd_loses_no_shard_for_good(fragile_etcd: EtcdServer) -
             return False
         return crowd.shared_out()
 
-    await eventually(all_can_write, 15)
+    await eventually(all_can_write)
     await crowd.disperse()

@@ -355,7 +355,7 @@ async def test_a_full_etcd_says_what_to_type(tmp_path: Path) -> None:
 
 
 async def _until_answered(store: Store, name: str) -> Stored[Note]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 return await fetched(store, name)

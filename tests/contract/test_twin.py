@@ -183,7 +183,7 @@ async def test_a_cache_gets_over_a_lost_stream(cluster: Cluster, other: Store, f
     cache = Cache(faulty(cluster, faults), NOTES.under())
     running = asyncio.create_task(cache.run())
     revision = await other.commit(Txn("write").put(NOTES("a"), "1"))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await cache.synced.wait()
         await cache.wait_until(revision)
     assert cache.get(NOTES("a")) == "1"

@@ -36,7 +36,7 @@ class Gate:
             await self.opened.wait()
 
     async def wait(self) -> None:
-        await asyncio.wait_for(self.reached.wait(), 10)
+        await asyncio.wait_for(self.reached.wait(), 30)
 
 
 @pytest.fixture
@@ -157,8 +157,7 @@ async def test_while_its_cell_is_cleared(site: Site, gate: Gates) -> None:
 
 
 async def test_when_no_host_is_found(site: Site, gate: Gates) -> None:
-    for host in list(site.hosts):
-        await site.stop(host)
+    await site.run_out(*site.hosts)
     bury = gate(Builds, "_bury")
     uuid = await site.create()
     await bury.wait()

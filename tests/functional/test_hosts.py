@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from substrate import eventually, map_site
-from thread_site import Host, Site, running_site
+from thread_site import HASTY, Host, Site, running_site
 
 from agents.agent import Agent
 from agents.drivers.simulated import SimulatedGuest
@@ -24,9 +24,13 @@ from schemas.settings import BusSettings, StoreSettings
 
 
 @pytest.fixture
-async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
+async def site(
+    request: pytest.FixtureRequest, store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path
+) -> AsyncIterator[Site]:
+    """`param`: how long a silent host is held for alive."""
     settings = await map_site(store_settings, bus_settings, tmp_path)
-    async with running_site(settings, Host("h1")) as running:
+    conductor = evolve(HASTY, host_lease_ttl=getattr(request, "param", HASTY.host_lease_ttl))
+    async with running_site(settings, Host("h1"), conductor=conductor) as running:
         yield running
 
 
@@ -64,6 +68,7 @@ async def test_a_restarted_agent_replaces_its_session_at_once(site: Site) -> Non
     await site.at_rest(uuid, "stopped")
 
 
+@pytest.mark.parametrize("site", [5], indirect=True)
 async def test_a_second_machine_with_the_name_is_refused_and_takes_nothing_away(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,14 +91,14 @@ async def test_a_second_machine_with_the_name_is_refused_and_takes_nothing_away(
         async def is_down() -> bool:
             return await store.get(Cell.ALIVE("h1")) is None
 
-        await eventually(is_down, 15)
+        await eventually(is_down)
         refused = second.refusals
-        await eventually(lambda: second.refusals > refused + 1, 15)
+        await eventually(lambda: second.refusals > refused + 1)
         assert not second.registered
 
         # Deleting the service is how an operator says that the other is gone for good.
         await store.commit(Txn("delete service").delete(Cell.SERVICES(BINARY, "h1")))
-        await eventually(lambda: second.registered, 15)
+        await eventually(lambda: second.registered)
     assert await session_of(site) != session
 
 
@@ -106,7 +111,7 @@ async def test_guests_that_no_record_knows(site: Site) -> None:
     hypervisor.put(SimulatedGuest(GuestState("virsh", PowerState.RUNNING), 32, 1))
     uuid = await site.create()
     await site.at_rest(uuid, "active")
-    await eventually(lambda: ours.server not in hypervisor.guests, 15)
+    await eventually(lambda: ours.server not in hypervisor.guests)
     assert set(hypervisor.guests) == {uuid, theirs.server, "virsh"}
 
 

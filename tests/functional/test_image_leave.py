@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from substrate import eventually, map_site
-from thread_site import HASTY, TINY, Host, Site, running_site
+from thread_site import TINY, Host, Site, running_site
 
 from agents.drivers.simulated import SimulatedDriver
 from control.servers.history import list_actions
@@ -26,7 +26,7 @@ IMAGE = Image("i1", "tiny", "p1", NOW, NOW, "active", size=1, disk_format="raw",
 @pytest.fixture
 async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
     settings = await map_site(store_settings, bus_settings, tmp_path)
-    async with running_site(settings, Host("h1"), conductor=evolve(HASTY, host_lease_ttl=15)) as site:
+    async with running_site(settings, Host("h1")) as site:
         yield site
 
 

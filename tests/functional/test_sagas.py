@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define, evolve
+from attrs import define
 from substrate import eventually, map_site
-from thread_site import HASTY, PERSON, Host, Site, running_site
+from thread_site import PERSON, Host, Site, running_site
 from unit_records import NOW, instance, operation, running
 
 from agents import jobs
@@ -33,15 +33,13 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "reboot-hard": ("reboot", {"type": "HARD"}),
 }
 """kind -> the action and inputs that begin it, where they are other than its name and nothing"""
-PATIENT = evolve(HASTY, host_lease_ttl=15)
-"""A busy machine is no dead host."""
 CHANGES = [kind for kind in SAGAS if kind in RULES]
 
 
 @pytest.fixture
 async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
     settings = await map_site(store_settings, bus_settings, tmp_path)
-    async with running_site(settings, Host("h1"), Host("h2"), conductor=PATIENT) as site:
+    async with running_site(settings, Host("h1"), Host("h2")) as site:
         yield site
 
 

@@ -170,14 +170,10 @@ async def test_zones_and_hosts_that_serve(site: Site) -> None:
     await set_host(site.top, "h3", forced_down=True)
     assert {await booted() for _ in range(3)} == {("h2", "az1")}
     await site.stop("h2")
-    refused = await site.create()
-
-    async def gone() -> bool:
-        return await site.top.cells.store("cell1").count(Cell.ALIVE.under()) == 2
-
-    await site.until(refused, lambda f: f.instance.task_state is None, seconds=40)
-    await eventually(gone, 30)
-    last = await site.at_rest(await site.create(), "error", seconds=30)
+    silent = await site.create()
+    await site.run_out("h2")
+    await site.until(silent, lambda f: f.instance.task_state is None)
+    last = await site.at_rest(await site.create(), "error")
     assert last.instance.fault
     assert set(last.instance.fault.details.removeprefix("0 of 3 hosts: ").split(", ")) == {
         "1 disabled",

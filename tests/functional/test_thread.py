@@ -203,13 +203,13 @@ async def test_a_server_is_deleted_though_its_host_is_dead_and_the_host_cleans_u
     uuid = await site.create()
     instance = (await site.at_rest(uuid, "active")).instance
     assert instance.host
-    await site.stop(instance.host)
+    await site.run_out(instance.host)
     await site.delete(uuid)
 
     async def only_the_guest() -> bool:
         return await site.leftovers(uuid) == [f"guest on {instance.host}"]
 
-    await eventually(only_the_guest, 15)
+    await eventually(only_the_guest)
     await site.books_are_empty()
     await site.start(instance.host)
     await site.gone(uuid)

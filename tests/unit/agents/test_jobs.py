@@ -266,7 +266,7 @@ async def test_closing_ends_jobs_and_reports(lab: Lab) -> None:
     await eventually(lambda: len(lab.said) > 2)
     lab.delays["spawn"] = 60
     lab.command(server=OTHER)
-    await asyncio.wait_for(lab.jobs.close(), 1)
+    await asyncio.wait_for(lab.jobs.close(), 30)
     said = len(lab.said)
     await asyncio.sleep(0.05)
     assert len(lab.said) == said
