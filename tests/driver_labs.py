@@ -316,7 +316,7 @@ def serve_files(directory: Path) -> ThreadingHTTPServer:
     requests: list[str] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(directory)))
     server.requests = requests  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
 
 

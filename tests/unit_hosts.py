@@ -8,7 +8,7 @@ from unit_records import NOW, facts, stored
 
 from control.scheduler.decide import Choice, Decision, Refusal, Taste, choose
 from control.scheduler.model import Model
-from control.scheduler.pipeline import load_pipeline
+from control.scheduler.pipeline import Pipeline, load_pipeline
 from control.scheduler.request import Request, request_for
 from kv.keys import Global
 from schemas.aggregate import Aggregate
@@ -94,12 +94,13 @@ def decided(
     *,
     aggregates: Iterable[Aggregate] = (),
     settings: Settings | None = None,
+    pipeline: Pipeline | None = None,
     **more: Any,
 ) -> Decision:
     rebuild = more.pop("rebuild", False)
     request = evolve(asked(spec, settings, **more), rebuild=rebuild)
     taste = Taste(alternates, same_cell=request.settings.scheduler.alternates_in_same_cell)
-    return choose(model_of(hosts, aggregates), request, load_pipeline(request.settings), taste)
+    return choose(model_of(hosts, aggregates), request, pipeline or load_pipeline(request.settings), taste)
 
 
 def names(choice: Choice | Refusal) -> list[str]:

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from substrate import eventually, map_site
-from thread_site import PERSON, TINY, Host, Site, running_site, written
+from thread_site import HASTY, PERSON, TINY, Host, Site, running_site, written
 
 from agents.drivers.simulated import Fault
 from control.conductor.top.builds import NO_VALID_HOST
@@ -22,9 +23,13 @@ HUGE = Flavor("9", "huge", vcpus=4096, memory_mb=64, root_gb=1)
 
 
 @pytest.fixture
-async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
+async def site(
+    request: pytest.FixtureRequest, store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path
+) -> AsyncIterator[Site]:
+    """`param`: how long a silent host is held for alive."""
     settings = await map_site(store_settings, bus_settings, tmp_path)
-    async with running_site(settings, Host("h1"), Host("h2")) as site:
+    conductor = evolve(HASTY, host_lease_ttl=getattr(request, "param", HASTY.host_lease_ttl))
+    async with running_site(settings, Host("h1"), Host("h2"), conductor=conductor) as site:
         yield site
 
 
@@ -199,11 +204,12 @@ async def test_a_guest_that_stops_by_itself_is_seen(site: Site) -> None:
     assert (await site.at_rest(uuid, "stopped")).instance.power_state == PowerState.SHUTDOWN
 
 
+@pytest.mark.parametrize("site", [5], indirect=True)
 async def test_a_server_is_deleted_though_its_host_is_dead_and_the_host_cleans_up(site: Site) -> None:
     uuid = await site.create()
     instance = (await site.at_rest(uuid, "active")).instance
     assert instance.host
-    await site.run_out(instance.host)
+    await site.stop(instance.host)
     await site.delete(uuid)
 
     async def only_the_guest() -> bool:

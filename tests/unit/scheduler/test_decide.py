@@ -188,6 +188,8 @@ def _choose(model: Model) -> Choice | Refusal:
     return choose(model, request, load_pipeline(request.settings), Taste(2))
 
 
+PIPELINE = load_pipeline(options())
+"""To look for other parties' filters takes longer than to decide."""
 amounts = st.integers(0, 20)
 sketches = st.builds(
     Sketch,
@@ -221,7 +223,7 @@ def test_whoever_is_chosen_fits_and_passes_every_filter(
     hosts: list[Sketch], request: RequestSpec, alternates: int
 ) -> None:
     """A host that had used more disk than it has left was refused to servers that ask for no disk."""
-    found = decided(hosts, request, alternates)
+    found = decided(hosts, request, alternates, pipeline=PIPELINE)
     by_name = {host.name: host for host in hosts}
     states = model_of(hosts).hosts
     fit = [h for h in hosts if _would_do(h, states[h.name], request)]
@@ -240,7 +242,7 @@ def _would_do(host: Sketch, state: HostState, request: RequestSpec) -> bool:
     known = host.facts is not None and host.cell in ("cell1", "cell2")
     serves = state.alive and not host.mapping.get("disabled") and not host.mapping.get("forced_down")
     prepared = asked(request)
-    askers = [f for f in load_pipeline(prepared.settings).filters.values() if isinstance(f, HostFilter)]
+    askers = [f for f in PIPELINE.filters.values() if isinstance(f, HostFilter)]
     return fits and wanted and known and serves and all(f.run(state, prepared) is None for f in askers)
 
 
@@ -250,13 +252,12 @@ def test_a_batch_takes_what_fits_and_never_more(hosts: list[Sketch], request: Re
     """As many succeed as would one by one, each on a host with room for all that it was given."""
     one_by_one, model = [], model_of(hosts)
     wanted = asked(request)
-    pipeline = load_pipeline(wanted.settings)
     for _ in range(count):
-        found = choose(model, wanted, pipeline, Taste())
+        found = choose(model, wanted, PIPELINE, Taste())
         if isinstance(found, Choice):
             model.reserve(found.resources)
             one_by_one.append(found.host.host)
-    batch = choose_many(model_of(hosts), wanted, pipeline, Taste(), count)
+    batch = choose_many(model_of(hosts), wanted, PIPELINE, Taste(), count)
     chosen = [c.host.host for c in batch if isinstance(c, Choice)]
     assert len(batch) == count
     assert len(chosen) == len(one_by_one)
