@@ -21,7 +21,14 @@ from kv.client import Etcd
 from kv.store import Store
 from schemas.settings import BusSettings, StoreSettings
 
-LONGEST = ("contract/test_drivers.py",)
+LONGEST = (
+    "contract/test_drivers.py",
+    "functional/placement/test_placement_doors.py",
+    "functional/test_host_faults.py",
+    "chaos/test_boot_kills.py",
+    "functional/test_sagas.py",
+    "sim/test_seeds.py",
+)
 """Begun first, so that none of them is left alone at the end."""
 
 

@@ -5,6 +5,7 @@ A lab hands out drivers over one hypervisor that outlives them, images to boot, 
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -22,6 +23,7 @@ import pytest
 
 from agents.drivers.base import Driver
 from agents.drivers.simulated import Delays, SimulatedCapacity, SimulatedDriver, SimulatedGuest, SimulatedHypervisor
+from control.site.etcd import cache_dir
 from schemas.guest import GuestMark, GuestSpec, GuestState, ImageGrant, NicSpec
 
 SCRIPTS = Path(__file__).parents[1] / "control" / "site" / "scripts"
@@ -334,10 +336,12 @@ def libvirt_guest_disk() -> Path:
     missing = missing_for_libvirt()
     if missing:
         pytest.skip(missing)
-    subprocess.run([SCRIPTS / "start-libvirt"], check=True)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    out = cache / "kilonova" / "test-guest"
-    subprocess.run([SCRIPTS / "build-guest", out], check=True)
+    out = cache_dir() / "test-guest"
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes run tests
+        subprocess.run([SCRIPTS / "start-libvirt"], check=True)
+        subprocess.run([SCRIPTS / "build-guest", out], check=True)
     return out / "guest.qcow2"
 
 

@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,15 +12,16 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import pytest
 from attrs import evolve
 from ports import free_port
 
 from control.secrets import SiteKey
+from control.site.etcd import cache_dir, find_etcd
 from kv.client import Etcd
 from kv.keys import Global
 from kv.store import Store
@@ -35,15 +35,10 @@ T = TypeVar("T")
 READY_SECONDS = 60.0
 
 
+@cache
 def etcd_program() -> str:
-    """KILONOVA_ETCD, else etcd on PATH, else the one that `kilonova site` keeps."""
-    named = os.environ.get("KILONOVA_ETCD") or shutil.which("etcd")
-    if named:
-        return named
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kilonova"
-    for found in sorted(cache.glob("**/bin/etcd")):
-        return str(found)
-    pytest.skip("no etcd: set KILONOVA_ETCD to its path")
+    """KILONOVA_ETCD, else the one that a site would have."""
+    return os.environ.get("KILONOVA_ETCD") or str(find_etcd(cache_dir(), print).program)
 
 
 class Program:

@@ -1,5 +1,6 @@
 """etcd for the site: which program, and how it is run."""
 
+import fcntl
 import importlib.util
 import os
 import re
@@ -106,16 +107,18 @@ def _on_path() -> Etcd | None:
 def _fetched(cache: Path, say: Callable[[str], None]) -> Etcd | None:
     home = cache / f"etcd-{SUITE}"
     program = home / "usr/bin/etcd"
-    if not program.exists():
-        say(f"no etcd from 3.5.13 on here: fetching {SUITE}'s package with apt (10 to 20 s, once)")
-        cache.mkdir(parents=True, exist_ok=True)
-        try:
-            with tempfile.TemporaryDirectory(dir=cache) as work:
-                shutil.rmtree(home, ignore_errors=True)
-                _unpack_packages(Path(work)).replace(home)
-        except (OSError, subprocess.SubprocessError, SiteError) as error:
-            say(f"that did not work: {getattr(error, 'stderr', None) or error}")
-            return None
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # sites that come up at the same time fetch it once
+        if not program.exists():
+            say(f"no etcd from 3.5.13 on here: fetching {SUITE}'s package with apt (10 to 20 s, once)")
+            try:
+                with tempfile.TemporaryDirectory(dir=cache) as work:
+                    shutil.rmtree(home, ignore_errors=True)
+                    _unpack_packages(Path(work)).replace(home)
+            except (OSError, subprocess.SubprocessError, SiteError) as error:
+                say(f"that did not work: {getattr(error, 'stderr', None) or error}")
+                return None
     return _usable(program)
 
 
