@@ -152,7 +152,7 @@ class PlacementApp:
             operation.body.validator(call.version).check(call.body, "JSON does not validate")
         except BadRequest:
             uuid = call.params.get("uuid")
-            if uuid is not None and (await self._view.current()).get(uuid) is None:
+            if not operation.body_first and uuid is not None and (await self._view.current()).get(uuid) is None:
                 raise NotFound(f"No resource provider with uuid {uuid} found") from None
             raise
 

@@ -21,8 +21,8 @@ _NAMED: Final = re.compile(_KEY.format(NAMED))
 
 def parse(query: Query, version: int) -> CandidateQuery:
     """Raises BadRequest, with a label where Placement gives one. Whether names exist is for others to say."""
-    same_subtrees = tuple(_suffixes(value) for value in query.get("same_subtree", ()))
     root = _root(query.get("root_required", []))
+    same_subtrees = tuple(_suffixes(value) for value in query.get("same_subtree", ()))
     groups = _groups(query, version)
     if version >= SAME_SUBTREE:
         _check_subtrees(groups, same_subtrees)

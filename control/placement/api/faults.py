@@ -57,8 +57,9 @@ def fault(error: Exception, method: str, headers: Mapping[str, str], version: in
     if code == 500:
         log.error("unexpected error", exc_info=error)
     code = code if code in TITLES else 500
+    accept = headers.get("accept", "").replace("*/*", "")
     explanation = EXPLANATIONS[code].format(
-        method=method, accept=headers.get("accept", ""), content_type=headers.get("content-type", "")
+        method=method, accept=accept or "application/json", content_type=headers.get("content-type") or None
     )
     more: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"1"),) if code == 503 else ()
     if code == 401:
@@ -68,7 +69,7 @@ def fault(error: Exception, method: str, headers: Mapping[str, str], version: in
     said: dict[str, Any] = {
         "status": code,
         "title": TITLES[code],
-        "detail": f"{explanation}\n\n {detail.replace(chr(10), ' ')}  ",
+        "detail": _text(code, explanation, detail),
         "request_id": REQUEST_ID.get(),
     }
     if version is not None and version >= LABELS_SINCE:
@@ -79,6 +80,12 @@ def fault(error: Exception, method: str, headers: Mapping[str, str], version: in
     return code, orjson.dumps({"errors": [said]}), ((b"content-type", b"application/json"), *more)
 
 
+def _text(code: int, explanation: str, detail: str) -> str:
+    """As webob puts them together, which is not the same for all."""
+    detail = detail.replace("\n", " ")
+    return f"{explanation} \n\n {detail}" if code in (405, 406, 415) else f"{explanation}\n\n {detail}  "
+
+
 def _page(
     code: int, explanation: str, detail: str, headers: Mapping[str, str], more: tuple[tuple[bytes, bytes], ...]
 ) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
@@ -87,4 +94,4 @@ def _page(
         text = f"<html><head><title>{title}</title></head><body><h1>{title}</h1>{escape(explanation)}<br/><br/>"
         text += f"{escape(detail)}</body></html>"
         return text.encode(), ((b"content-type", b"text/html; charset=UTF-8"), *more)
-    return f"{title}\n\n{explanation}\n\n{detail}\n".encode(), ((b"content-type", b"text/plain; charset=UTF-8"), *more)
+    return f"{title}\n\n{_text(code, explanation, detail)}".encode(), ((b"content-type", b"text/plain; charset=UTF-8"), *more)

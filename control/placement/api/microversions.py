@@ -10,7 +10,7 @@ MIN: Final = 0
 MAX: Final = 39
 HEADER: Final = "openstack-api-version"
 _SERVICE: Final = "placement"
-_FORM: Final = re.compile(r"\A(\d+)\.(\d+)\Z")
+_FORM: Final = re.compile(r"\A(-?\d+)\.(-?\d+)\Z")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -36,7 +36,7 @@ def negotiate(headers: Mapping[str, str]) -> int:
         return known or MIN
     for entry in reversed(asked.split(",")):  # it may name several services; the last entry of ours counts
         service, _, version = entry.strip().partition(" ")
-        if service.lower() == _SERVICE:
+        if service.lower() == _SERVICE and version:
             return _parse(version.strip())
     return MIN
 
@@ -46,8 +46,8 @@ def _parse(version: str) -> int:
         return MAX
     match = _FORM.match(version)
     if match is None:
-        raise BadRequest(f"invalid version string: {version}")
+        raise BadRequest(f"Invalid microversion: invalid version string: {version}")
     major, minor = int(match[1]), int(match[2])
-    if major != 1 or minor > MAX:
-        raise NotAcceptable(f"Unacceptable version header: {version}")
+    if major != 1 or not MIN <= minor <= MAX:
+        raise NotAcceptable(f"Invalid microversion: Unacceptable version header: {version}")
     return minor

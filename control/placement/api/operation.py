@@ -31,6 +31,8 @@ class Operation:
     own: bool = False
     before: Callable[[Call], None] | None = None
     """a check that goes before that of the body"""
+    body_first: bool = False
+    """a bad body is told of even where the provider that it is about does not exist"""
 
     @property
     def name(self) -> str:

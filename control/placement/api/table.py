@@ -72,6 +72,7 @@ OPERATIONS: Final = (
         f"{_P}:traits:update",
         since=6,
         body=belonging_schemas.SET_TRAITS,
+        body_first=True,
     ),
     Operation("DELETE", f"{_ONE}/traits", belonging.clear_traits, f"{_P}:traits:delete", since=6),
     # traits

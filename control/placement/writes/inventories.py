@@ -62,7 +62,7 @@ def update(
     if name not in found.provider.value.inventories:
         raise BadRequest(
             f"No inventory record with resource class for resource provider {uuid}: "
-            f"No inventory of class {name} found for update"
+            f"No inventory of class {name} found."
         )
     return _changed(reading, found, {**found.provider.value.inventories, name: inventory}, now)
 

@@ -40,7 +40,9 @@ def change(purpose: str, found: Found, provider: Provider, now: datetime, *, rai
 
 
 def create(reading: Reading, new: Provider) -> Txn:
-    """Raises BadRequest for a parent that cannot be, DuplicateName."""
+    """Raises BadRequest without a name or for a parent that cannot be, DuplicateName."""
+    if not new.name:
+        raise _cannot_create(new, "name is required")
     parent = None
     if new.parent is not None:
         parent = reading.get(Global.PROVIDERS(new.parent))
@@ -53,13 +55,10 @@ def create(reading: Reading, new: Provider) -> Txn:
         if parent is None:
             raise _cannot_create(new, "parent provider UUID does not exist.")
     name = Global.PROVIDER_NAMES(new.name)
-    taken = []
     if reading.get(Global.PROVIDERS(new.uuid)):
-        taken.append(f"uuid: {new.uuid}")
+        raise DuplicateName(f"Conflicting resource provider uuid: {new.uuid} already exists.")
     if reading.get(name):
-        taken.append(f"name: {new.name}")
-    if taken:
-        raise DuplicateName(f"Conflicting resource provider {', '.join(taken)} already exists.")
+        raise DuplicateName(f"Conflicting resource provider name: {new.name} already exists.")
     txn = (
         Txn("create provider")
         .create(Global.PROVIDERS(new.uuid), new)
@@ -100,7 +99,7 @@ def rename(reading: Reading, uuid: str, name: str, parent: str | None, now: date
 def _move(reading: Reading, txn: Txn, provider: Provider, parent: str | None, *, freely: bool) -> None:
     if parent is not None:
         if reading.get(Global.PROVIDERS(parent)) is None:
-            raise _cannot_save(provider.uuid, "parent provider UUID does not exist.")
+            raise _cannot_save(provider.uuid, "parent provider UUID does not exist.", "create")
         if provider.parent is not None and not freely:
             raise _cannot_save(provider.uuid, "re-parenting a provider is not currently allowed.")
         for uuid, above in _chain(reading, parent):
@@ -115,8 +114,9 @@ def _move(reading: Reading, txn: Txn, provider: Provider, parent: str | None, *,
         _leave(reading, txn, provider.parent, provider.uuid)
 
 
-def _cannot_save(uuid: str, reason: str) -> BadRequest:
-    return BadRequest(f"Unable to save resource provider {uuid}: Object action update failed because: {reason}")
+def _cannot_save(uuid: str, reason: str, action: str = "update") -> BadRequest:
+    """`action` as Placement words it, which is not always what was asked for."""
+    return BadRequest(f"Unable to save resource provider {uuid}: Object action {action} failed because: {reason}")
 
 
 def _chain(reading: Reading, uuid: str | None) -> list[tuple[str, Stored[Provider] | None]]:

@@ -16,10 +16,10 @@ MISSING = "No resource provider with uuid {0} found : No resource provider with 
 
 def parse(name: str, body: dict[str, Any]) -> Inventory:
     """Raises BadRequest; for names that no schema looks at, anything may come."""
-    fields = {k: v for k, v in body.items() if k not in ("resource_provider_generation", "resource_class")}
     try:
+        fields = {k: v for k, v in body.items() if k not in ("resource_provider_generation", "resource_class")}
         return Inventory(**fields)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise BadRequest(f"Bad inventory {name}: {error}") from None
 
 

@@ -38,7 +38,7 @@ async def found(call: Call, message: str = "No resource provider with uuid {0} f
 
 async def index(call: Call) -> Answer:
     query = ProviderQuery(
-        name=call.arg("name"),
+        name=call.arg("name") or None,  # an empty one asks for nothing
         uuid=_uuid(call.arg("uuid")),
         in_tree=_uuid(call.arg("in_tree")),
         aggregates=parsing.aggregates(call.query.get("member_of", []), call.version),

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from os_resource_classes import STANDARDS
+
 from control.placement.api import links
 from control.placement.api.call import Answer, Call
 from control.placement.api.handlers.erasure import erase, rename_class
@@ -19,7 +21,8 @@ def _view(call: Call, name: str) -> dict[str, Any]:
 
 async def index(call: Call) -> Answer:
     await call.view.current()
-    names = sorted(STANDARD_CLASSES) + sorted(call.view.classes)
+    custom = sorted(call.view.classes.values(), key=lambda stored: stored.create_revision)
+    names = [*STANDARDS, *(stored.value.name for stored in custom)]  # as Placement: each after those before it
     return Answer({"resource_classes": [_view(call, name) for name in names]}, modified=call.now)
 
 

@@ -37,9 +37,9 @@ async def index(call: Call) -> Answer:
 def _named(names: Set[str], condition: str) -> Set[str]:
     """Raises BadRequest."""
     operator, colon, value = condition.partition(":")
-    if colon and value and operator == "in":
+    if colon and operator == "in":
         return names & set(value.split(","))
-    if colon and value and operator == "startswith":
+    if colon and operator == "startswith":
         return {name for name in names if name.startswith(value)}
     raise BadRequest(_BAD_FILTER.format(condition))
 

@@ -21,7 +21,7 @@ _CONSUMER_GENERATION: Schema = {"type": ["integer", "null"]}
 _MAPPINGS: Schema = {
     "type": "object",
     "minProperties": 1,
-    "patternProperties": {f"^{NAMED}$": {"type": "array", "minItems": 1, "items": UUID}},
+    "patternProperties": {NAMED: {"type": "array", "minItems": 1, "items": UUID}},
 }
 _TYPE: Schema = {**STRING, "pattern": CLASS_KEY, "minLength": 1, "maxLength": 255}
 
