@@ -207,16 +207,22 @@ class MetricsSettings:
 
 @frozen
 class CorsSettings:
-    """Which pages of other origins may ask; oslo.middleware's names."""
+    """Which pages of other origins may ask; oslo.middleware's names, Placement's defaults."""
 
     allowed_origin: tuple[str, ...] = ()
     """empty: none; `*`: all"""
     allow_credentials: bool = True
-    expose_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = (
+        "X-Auth-Token",
+        "X-Openstack-Request-Id",
+        "X-Subject-Token",
+        "X-Service-Token",
+        "openstack-api-version",
+    )
     max_age: int = 3600
     """seconds that a browser may remember the permission"""
     allow_methods: tuple[str, ...] = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "PATCH")
-    allow_headers: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ("X-Auth-Token", "X-Openstack-Request-Id", "OpenStack-API-Version")
 
 
 @frozen

@@ -94,4 +94,7 @@ def _page(
         text = f"<html><head><title>{title}</title></head><body><h1>{title}</h1>{escape(explanation)}<br/><br/>"
         text += f"{escape(detail)}</body></html>"
         return text.encode(), ((b"content-type", b"text/html; charset=UTF-8"), *more)
-    return f"{title}\n\n{_text(code, explanation, detail)}".encode(), ((b"content-type", b"text/plain; charset=UTF-8"), *more)
+    return f"{title}\n\n{_text(code, explanation, detail)}".encode(), (
+        (b"content-type", b"text/plain; charset=UTF-8"),
+        *more,
+    )

@@ -61,8 +61,7 @@ def update(
         raise NotFound(f"No such resource class {name}.")
     if name not in found.provider.value.inventories:
         raise BadRequest(
-            f"No inventory record with resource class for resource provider {uuid}: "
-            f"No inventory of class {name} found."
+            f"No inventory record with resource class for resource provider {uuid}: No inventory of class {name} found."
         )
     return _changed(reading, found, {**found.provider.value.inventories, name: inventory}, now)
 

@@ -80,6 +80,8 @@ async def test_pages_of_allowed_origins_may_ask(store: Store) -> None:
             assert "access-control-allow-origin" not in answer.headers
         answer = await api.http.get("/", headers={"origin": "http://here"})
         assert answer.headers["access-control-allow-origin"] == "http://here"
+        assert "openstack-api-version" in answer.headers["access-control-expose-headers"]
+        assert (await api.http.options("/traits")).status_code == 200
 
 
 @contextmanager

@@ -23,7 +23,13 @@ ONE = f"/resource_providers/{A}"
             400,
             "Object action create failed because: parent provider UUID does not exist.",
         ),
-        ("PUT", f"{ONE}/inventories/PCPU", {"total": 1, "resource_provider_generation": 1}, 400, "of class PCPU found."),
+        (
+            "PUT",
+            f"{ONE}/inventories/PCPU",
+            {"total": 1, "resource_provider_generation": 1},
+            400,
+            "of class PCPU found.",
+        ),
         # what a provider is said to be is looked at before the provider, what it is said to offer after it
         ("PUT", f"/resource_providers/{B}/traits", {"traits": "T"}, 400, "JSON does not validate"),
         ("PUT", f"/resource_providers/{B}/inventories", {"inventories": "I"}, 404, f"with uuid {B} found"),
