@@ -40,7 +40,7 @@ placement *options: (install "")
 
 # Run all tests, the real guest included, some files at once; named ones one after another. Arguments go to pytest.
 test *arguments: (install "libvirt")
-    {{ bin }}/python -m pytest "$@"
+    {{ bin }}/python -m pytest -n auto --dist loadfile --no-loadscope-reorder "$@"
 
 # Type the rest of what `openstack` can against a live simulated site; arguments go to pytest.
 e2e *arguments: (install "")
@@ -48,7 +48,7 @@ e2e *arguments: (install "")
 
 # Kill and pause every process, etcd and nats-server too, in the middle of boots and deletes; arguments go to pytest.
 chaos *arguments: (install "")
-    {{ bin }}/python -m pytest -n 0 -m storm "$@"
+    {{ bin }}/python -m pytest -m storm "$@"
 
 # Fuzz the live API by its OpenAPI documents as admin, member and reader: --examples 200, --role reader, --only servers.
 fuzz *options: (install "")

@@ -3,7 +3,7 @@ own.
 
 What a test may kill or pause is `fragile_etcd` and `fragile_nats`: one of each for all who do.
 
-A run of all tests is spread over some processes, file by file: most of its time it waits for others, for leases and for
+`just test` is spread over some processes, file by file: most of its time it waits for others, for leases and for
 time-outs that are the matter of a test. Files that were named, and what failed before, run in one process.
 """
 
@@ -32,6 +32,7 @@ LONGEST = (
 """Begun first, so that none of them is left alone at the end."""
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.lf
     return (os.cpu_count() or 1) + 1 if everything else 0
