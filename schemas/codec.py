@@ -12,7 +12,8 @@ A reader takes this version and the one before. A writer writes for the lowest r
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from types import NoneType
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import orjson
 from attrs import frozen
@@ -41,7 +42,8 @@ class _Version:
     down: Convert | None = None
 
 
-_converter: Final = make_converter(omit_if_default=True)
+_converter: Final = make_converter(omit_if_default=True, detailed_validation=False)
+_PLAIN: Final = frozenset({str, int, float, bool})
 _versions: Final[dict[type, _Version]] = {}
 _convertible: Final[dict[str, _Version]] = {}
 """by the name of each record that has a version before"""
@@ -93,6 +95,34 @@ def _raised(version: _Version, found: Json) -> Json:
     return version.up({key: value for key, value in found.items() if key != "record"})
 
 
+def _is_optional(kind: Any) -> bool:
+    inner = get_args(kind)
+    return len(inner) == 2 and inner[1] is NoneType and get_origin(kind) is not tuple
+
+
+def _reading_optional(kind: Any) -> Callable[[Any, Any], Any]:
+    """What cattrs does too, but for looking at the type again with each value: records are full of these."""
+    present = get_args(kind)[0]
+    if present in _PLAIN:
+        return lambda found, _: None if found is None else present(found)
+    read = _converter.get_structure_hook(present)
+    return lambda found, _: None if found is None else read(found, present)
+
+
+def _is_sequence(kind: Any) -> bool:
+    return get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+
+
+def _reading_sequence(kind: Any) -> Callable[[Any, Any], Any]:
+    each = get_args(kind)[0]
+    if each in _PLAIN:
+        return lambda found, _: tuple(map(each, found))
+    read = _converter.get_structure_hook(each)
+    return lambda found, _: tuple([read(one, each) for one in found])
+
+
+_converter.register_structure_hook_factory(_is_optional, _reading_optional)
+_converter.register_structure_hook_factory(_is_sequence, _reading_sequence)
 _converter.register_unstructure_hook_factory(lambda cls: cls in _versions, _writing)
 _converter.register_structure_hook_factory(lambda cls: cls in _versions, _reading)
 
