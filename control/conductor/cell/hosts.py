@@ -54,8 +54,8 @@ class Hosts:
         self._renewed: dict[str, float] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._changed: dict[str, asyncio.Event] = {}
-        """by host; set once when its service record changes"""
+        self._ends: dict[tuple[str, str], asyncio.Future[None]] = {}
+        """of sessions that somebody waits for the end of, by host and session"""
 
     def session(self, host: str) -> str | None:
         service = self.services.get(Cell.SERVICES(BINARY, host))
@@ -76,10 +76,16 @@ class Hosts:
         elif known:
             txn.delete(key)
 
-    async def session_ended(self, host: str, session: str) -> None:
-        """Returns when the host has another session than this, or none."""
-        while self.session(host) == session:
-            await self._changed.setdefault(host, asyncio.Event()).wait()
+    def end_of(self, host: str, session: str) -> asyncio.Future[None]:
+        """Done when the host has another session than this, or none. It is everybody's: to be waited for only."""
+        end = self._ends.get((host, session))
+        if end is None:
+            end = asyncio.get_running_loop().create_future()
+            if self.session(host) == session:
+                self._ends[host, session] = end
+            else:
+                end.set_result(None)
+        return end
 
     async def demand_inventory(self, host: str) -> None:
         """Has the host look at all of its guests: a command has met what the records do not say."""
@@ -97,8 +103,10 @@ class Hosts:
     async def pulse(self, beats: Sequence[Beat]) -> ToAgent:
         """Signs of life of several hosts."""
         known = [beat for beat in beats if self.session(beat.host) == beat.session]
-        alive = await asyncio.gather(*(self._renew(beat.host, beat.session) for beat in known))
-        heard = {beat.host for beat, renewed in zip(known, alive, strict=True) if renewed}
+        due = [beat for beat in known if not self._is_fresh(beat.host, beat.session)]
+        renewed = await asyncio.gather(*(self._renew(beat.host, beat.session) for beat in due))
+        lost = {beat.host for beat, alive in zip(due, renewed, strict=True) if not alive}
+        heard = {beat.host for beat in known} - lost
         return ToAgent(unknown=tuple(beat.host for beat in beats if beat.host not in heard))
 
     async def hello(self, message: FromAgent, hello: Hello) -> ToAgent:
@@ -185,23 +193,32 @@ class Hosts:
             txn.create(Cell.HOSTS(host), Host(host, hello.host_id, hello.facts, now))
         await self._store.commit(self._shards.guard(txn, shard_of(host)))
 
-    async def _renew(self, host: str, session: str) -> bool:
-        """Keeps the host's lease alive, once in half of its time. False: there is none any more."""
+    def _is_fresh(self, host: str, session: str) -> bool:
+        """Whether this session's lease has more than half of its time left."""
         stored = self.alive.items.get(Cell.ALIVE(host).path)
         if stored is None or stored.value.session != session:
             return False
-        now = asyncio.get_running_loop().time()
-        if now - self._renewed.get(host, 0.0) < self._settings.host_lease_ttl / 2:
+        age = asyncio.get_running_loop().time() - self._renewed.get(host, 0.0)
+        return age < self._settings.host_lease_ttl / 2
+
+    async def _renew(self, host: str, session: str) -> bool:
+        """Keeps the host's lease alive, once in half of its time. False: there is none any more."""
+        if self._is_fresh(host, session):
             return True
-        if await self._keepalive.renew(stored.lease) <= 0:
+        now = asyncio.get_running_loop().time()
+        stored = self.alive.items.get(Cell.ALIVE(host).path)
+        if stored is None or stored.value.session != session or await self._keepalive.renew(stored.lease) <= 0:
             return False
         self._renewed[host] = now
         return True
 
     def _service_changed(self, change: Change[Service]) -> None:
-        event = self._changed.pop(change.key.path.rsplit("/", 1)[1], None)
-        if event is not None:
-            event.set()
+        old, new = change.old, change.new
+        if old is None or (new is not None and new.value.session == old.value.session):
+            return
+        end = self._ends.pop((old.value.host, old.value.session), None)
+        if end is not None:
+            end.set_result(None)
 
     async def run(self) -> None:
         self._since = asyncio.get_running_loop().time()

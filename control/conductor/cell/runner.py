@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import structlog
-from attrs import define, evolve, field
+from attrs import define, evolve
 
 from bus.client import Bus
 from control.conductor.cell import leave
@@ -37,7 +37,7 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import BY_NAME, BusUnavailable, CompareFailed, NobodyListens, StoreUnavailable
+from schemas.errors import BY_NAME, BusUnavailable, CompareFailed, KilonovaError, NobodyListens, StoreUnavailable
 from schemas.guest import GuestSpec
 from schemas.messages import Command, CommandReply, Report, Wake
 from schemas.operation import Line, Operation
@@ -59,10 +59,13 @@ R = TypeVar("R")
 
 @define(eq=False)
 class _AtWork:
-    """`revision`: the operation's mod-revision when it was read."""
+    """`operation` as it was read, and the task that carries it out."""
 
-    revision: int
-    doubted: asyncio.Event = field(factory=asyncio.Event)
+    operation: Stored[Operation]
+    task: asyncio.Task[Any]
+    doubted: bool = False
+    replaced: bool = False
+    looking: asyncio.Task[None] | None = None
 
 
 class Runner:
@@ -83,8 +86,11 @@ class Runner:
     def stir(self, server: str, revision: int | None) -> None:
         """The operation that is being carried out may have changed: a delete does not wait for a spawn's end."""
         work = self._at_work.get(server)
-        if work is not None and revision != work.revision:
-            work.doubted.set()
+        if work is None or revision == work.operation.mod_revision:
+            return
+        work.doubted = True
+        if work.looking is None or work.looking.done():
+            work.looking = asyncio.create_task(self._look_again(work), name=f"second look at {server}")
 
     async def look(self, shard: int, hint: Wake) -> bool:
         """Brings the server's operation one step on; False when it has no more or it waits for the top."""
@@ -154,29 +160,39 @@ class Runner:
 
     async def _unless_changed(self, operation: Stored[Operation], work: Coroutine[Any, Any, R]) -> R:
         """What the work returns. Raises CompareFailed, with the work cancelled, when its operation is another now."""
-        server, at_work = operation.value.server, _AtWork(operation.mod_revision)
-        self._at_work[server] = at_work
-        task = asyncio.create_task(work, name=f"step of {server}")
+        task = asyncio.current_task()
+        assert task is not None
+        at_work = self._at_work[operation.value.server] = _AtWork(operation, task)
+        cancelling = task.cancelling()
         try:
-            while True:
-                doubted = asyncio.ensure_future(at_work.doubted.wait())
-                await asyncio.wait([task, doubted], return_when=asyncio.FIRST_COMPLETED)
-                doubted.cancel()
-                if task.done():
-                    return task.result()
-                at_work.doubted.clear()
-                if await self._has_changed(operation):
-                    raise CompareFailed("the operation was replaced while it was carried out")
+            return await work
+        except asyncio.CancelledError:
+            if not at_work.replaced or task.cancelling() > cancelling + 1:
+                raise
+            raise CompareFailed("the operation was replaced while it was carried out") from None
         finally:
-            del self._at_work[server]
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            del self._at_work[operation.value.server]
+            if at_work.replaced:
+                task.uncancel()
+            elif at_work.looking is not None:
+                at_work.looking.cancel()
+
+    async def _look_again(self, at_work: "_AtWork") -> None:
+        """Ends the work, as asyncio's own time-outs do, when its operation is another now."""
+        while at_work.doubted:
+            at_work.doubted = False
+            if await self._has_changed(at_work.operation):
+                at_work.replaced = True
+                at_work.task.cancel()
+                return
 
     async def _has_changed(self, operation: Stored[Operation]) -> bool:
         try:
             current = await self._store.get(operation.key)
         except StoreUnavailable:
             return False
+        except KilonovaError:
+            return True  # whoever reads it to go on says what is wrong with it
         return current is None or current.mod_revision != operation.mod_revision
 
     async def _take_over(
@@ -291,12 +307,8 @@ class Runner:
 
     async def _wait(self, expectation: Expectation, host: str, session: str, seconds: float) -> Report | None:
         """None: say the command again, since time is up or the agent that took it is no more."""
-        restarted = asyncio.create_task(self._hosts.session_ended(host, session))
-        either: list[asyncio.Future[Any]] = [expectation.report, restarted]
-        try:
-            await asyncio.wait(either, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            restarted.cancel()
+        either: list[asyncio.Future[Any]] = [expectation.report, self._hosts.end_of(host, session)]
+        await asyncio.wait(either, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
         return expectation.report.result() if expectation.report.done() else None
 
 

@@ -6,16 +6,13 @@ spawn    destroy
 
 from datetime import datetime
 
-from attrs import evolve
-
-from control.conductor.sagas.table import Decision, Failed, Finish, Saga, Step, Succeeded, settle
+from control.conductor.sagas.table import Decision, Failed, Saga, Step, Succeeded, settle
 from schemas.operation import Operation
 from schemas.server import Instance
 
 
 def _done(operation: Operation, instance: Instance, outcome: Succeeded, now: datetime) -> Decision:
-    finish = settle(operation, instance, outcome.state, "active", now)
-    return Finish(evolve(finish.instance, launched=instance.launched or now, progress=0))
+    return settle(operation, instance, outcome.state, "active", now, launched=instance.launched or now, progress=0)
 
 
 def _failed(operation: Operation, instance: Instance, outcome: Failed, now: datetime) -> Decision:

@@ -173,12 +173,13 @@ def _after_undo(operation: Operation, instance: Instance, outcome: Outcome, now:
     return GiveBack(returning, instance, fault)
 
 
-def settle(operation: Operation, instance: Instance, state: GuestState | None, vm_state: str, now: datetime) -> Finish:
-    """The server at rest in this vm_state, as the hypervisor last said it is."""
-    seen: dict[str, Any] = {}
+def settle(
+    operation: Operation, instance: Instance, state: GuestState | None, vm_state: str, now: datetime, **more: Any
+) -> Finish:
+    """The server at rest in this vm_state, as the hypervisor last said it is; `more` are fields that change too."""
     if state is not None:
-        seen = {"power_state": state.power_state, "addresses": state.addresses or instance.addresses}
-    return Finish(evolve(instance, vm_state=vm_state, task_state=None, updated=now, fault=None, **seen))
+        more |= {"power_state": state.power_state, "addresses": state.addresses or instance.addresses}
+    return Finish(evolve(instance, vm_state=vm_state, task_state=None, updated=now, fault=None, **more))
 
 
 def revert(operation: Operation, instance: Instance, failure: Failed, now: datetime) -> Finish:
