@@ -1,8 +1,12 @@
 """Structured logs: one JSON object a line on stderr, with the ids of what it is about."""
 
+import json
 import logging
 import sys
+from collections.abc import Callable
+from typing import Any
 
+import orjson
 import structlog
 from structlog.types import EventDict, WrappedLogger
 
@@ -19,7 +23,7 @@ def configure_logs(role: str, level: str, form: str) -> None:
         return event
 
     number = logging.getLevelNamesMapping()[level.upper()]
-    renderer = structlog.dev.ConsoleRenderer() if form == "console" else structlog.processors.JSONRenderer()
+    renderer = structlog.dev.ConsoleRenderer() if form == "console" else structlog.processors.JSONRenderer(_line)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -34,3 +38,10 @@ def configure_logs(role: str, level: str, form: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def _line(event: EventDict, default: Callable[[Any], Any]) -> str:
+    try:
+        return orjson.dumps(event, default, orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # what orjson does not take, such as half a character of a file's name, is said all the same
+        return json.dumps(event, default=default)
