@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
 
@@ -37,6 +38,7 @@ class Grants:
             raise Forbidden("The image grant has expired.")
 
 
+@lru_cache(256)
 def _sign(key: OpenKey, name: str, cell: str, expires: str) -> str:
     derived = hmac.digest(key.secret, PURPOSE, hashlib.sha256)
     message = "\n".join((name, cell, expires)).encode()

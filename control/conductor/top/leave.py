@@ -16,5 +16,6 @@ class ImageLeave:
         """`image_url` and `image_expires`, in seconds since the epoch; nothing for a server without an image."""
         if image is None:
             return {}
-        expires = now + timedelta(minutes=self._minutes)
+        # To the whole minute, so that the boots of an image at one time have the same grant, which is signed once.
+        expires = (now + timedelta(minutes=self._minutes + 1)).replace(second=0, microsecond=0)
         return {"image_url": self._grants.url(image.digest, cell, expires), "image_expires": expires.timestamp()}
