@@ -1,5 +1,6 @@
 """The machine behind simulated drivers: guests in memory, and in a file where they are to outlive the process."""
 
+import os
 from pathlib import Path
 
 from attrs import define, evolve, field, frozen
@@ -41,6 +42,7 @@ class SimulatedHypervisor:
         """digests whose bytes cannot be had"""
         self.boot_id = "1"
         self._state_file = state_file
+        self._part = f"{state_file}.part"
         self._watchers: list[OnChange] = []
         if state_file is not None and state_file.exists():
             saved = loads(_Saved, state_file.read_bytes())
@@ -90,6 +92,6 @@ class SimulatedHypervisor:
         # A few kB into the page cache: dearer to hand to a thread than to write. No fsync, as a kill loses nothing
         # that was written and a simulated host does not outlive the loss of power.
         if self._state_file is not None:
-            part = self._state_file.with_suffix(".part")
-            part.write_bytes(dumps(_Saved(tuple(self.guests.values()))))
-            part.replace(self._state_file)
+            with open(self._part, "wb", buffering=0) as part:
+                part.write(dumps(_Saved(tuple(self.guests.values()))))
+            os.replace(self._part, self._state_file)

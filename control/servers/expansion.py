@@ -44,7 +44,7 @@ def servers_of(
 ) -> list[Instance]:
     """Distinct creation times keep the order of a multi-create in lists."""
     return [
-        evolve(server, created=now + timedelta(microseconds=index), updated=now)
+        evolve(server, created=now + timedelta(microseconds=index)) if index else server
         for index, server in enumerate(instances_of(draft, identity, uuids, reservation, now))
     ]
 
