@@ -25,8 +25,8 @@ from attrs import asdict, define, field
 
 from tests.bench.gauges import Reading
 from tests.bench.http import LeanClient
-from tests.bench.report import conditions_text, memory_text, summary_text
-from tests.bench.stored import store_servers
+from tests.bench.report import conditions_text, flatness_text, memory_text, summary_text
+from tests.bench.stored import fill, store_servers
 from tests.bench.subject import Subject, attached, file_system, own_site, versions
 from tests.bench.watching import ServerError, Watching, watching
 from tests.site_client import SiteClient
@@ -43,6 +43,8 @@ class Phase:
 
     name: str
     in_flight: int
+    full: int = 0
+    """percent of the hosts' capacity that was taken before"""
     began: float = 0.0
     ended: float = 0.0
     accepted: list[float] = field(factory=list)
@@ -78,6 +80,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--servers", type=int, default=300, help="boots a round (300); a third of it one at a time")
     parser.add_argument("--concurrency", type=_numbers, default=[1, 8, 32], help="servers in flight by round (1,8,32)")
     parser.add_argument("--stored", type=int, default=10_000, help="servers that are there before (10000)")
+    parser.add_argument(
+        "--full", type=_numbers, default=[], help="measure with the hosts so many percent full, in tens: 0,50,90"
+    )
     parser.add_argument("--poll", type=float, default=0.0, help="see ACTIVE by asking the API every so many seconds")
     parser.add_argument("--json", type=Path, help="write all figures to this file as well")
     parser.add_argument("--keep", action="store_true", help="leave the site running")
@@ -118,7 +123,16 @@ async def _measure(subject: Subject, options: argparse.Namespace) -> dict[str, A
         idle = subject.gauges.memory()
         print(f"\n{memory_text('idle memory', idle)}\n", flush=True)
         async with watching(subject.settings, client, options.poll) as seen:
-            phases = await _rounds(subject, client, seen, options, flavor, image)
+            phases: list[Phase] = []
+            taken = 0
+            for full in options.full or [0]:
+                if full > taken:
+                    count = await fill(subject.settings, taken, full)
+                    print(f"\n{full} % of all hosts are taken, by {count} servers more\n", flush=True)
+                    taken = full
+                phases += await _rounds(subject, client, seen, options, flavor, image, taken)
+            if options.full:
+                print(f"\n{flatness_text(phases)}")
             print(f"\nACTIVE and gone are seen with a resolution {seen.resolution}")
         await asyncio.sleep(IDLE_SECONDS)
         after = subject.gauges.memory()
@@ -133,14 +147,20 @@ async def _measure(subject: Subject, options: argparse.Namespace) -> dict[str, A
 
 
 async def _rounds(
-    subject: Subject, client: SiteClient, seen: Watching, options: argparse.Namespace, flavor: str, image: str
+    subject: Subject,
+    client: SiteClient,
+    seen: Watching,
+    options: argparse.Namespace,
+    flavor: str,
+    image: str,
+    full: int,
 ) -> list[Phase]:
     """Boots at each concurrency, deleting after each, so that all begin alike."""
     phases = []
     lean = LeanClient(client.compute, client.headers)
 
     async def round_of(name: str, in_flight: int, one: Callable[[Phase, Any], Awaitable[None]], items: list) -> Phase:
-        phase = Phase(name, in_flight)
+        phase = Phase(name, in_flight, full)
         before = await asyncio.to_thread(subject.gauges.read)
         phase.began = time.perf_counter()
         await _workers(in_flight, items, lambda item: one(phase, item))

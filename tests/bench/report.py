@@ -44,6 +44,17 @@ def summary_text(phase: "Phase") -> str:
     return "\n".join(lines)
 
 
+def flatness_text(phases: Sequence["Phase"]) -> str:
+    """Boots a second by how full the hosts were, and what that is of the first."""
+    boots = [phase for phase in phases if phase.name == "boot"]
+    first = {phase.in_flight: phase.per_second for phase in reversed(boots)}
+    return "\n".join(
+        f"{phase.full:>3} % full, {phase.in_flight:>2} in flight: {phase.per_second:.1f} boots/s, "
+        f"{phase.per_second / first[phase.in_flight] * 100:.0f} %"
+        for phase in boots
+    )
+
+
 def _spread(seconds: Sequence[float]) -> str:
     return ", ".join(f"p{share * 100:.0f} {quantile(seconds, share) * 1000:.1f} ms" for share in (0.5, 0.95, 0.99))
 
