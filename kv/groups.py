@@ -1,9 +1,8 @@
 """Group commit: transactions that are waiting at the same time go to etcd as one, each nested in it.
 
 Each nested transaction succeeds or fails by its own compares. etcd evaluates all of them on the state before the group,
-so members must not write what another one writes or compares; what conflicts with a group under way waits for it. At
-most two groups are under way; nothing waits while little is done. A failed call reaches every member as an unknown
-outcome.
+so members must not write what another one writes or compares; what conflicts with a group under way waits for it. A
+failed call reaches every member as an unknown outcome.
 """
 
 import asyncio
@@ -15,15 +14,14 @@ from aetcd import rpc
 from attrs import define, field
 
 from kv.backend import Backend
+from kv.company import Company
 from kv.metrics import GROUP_SIZE
-from kv.pace import Pace
 from kv.reads import GroupRead
 from schemas.errors import UnknownOutcome
 
 MAX_BYTES: Final = 1 << 20
 MAX_OPERATIONS: Final = 128
 """etcd counts the members plus the largest member"""
-MAX_GROUPS: Final = 2
 _REFUSED: Final = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 
 
@@ -65,44 +63,23 @@ class _Group:
         self.width = max(self.width, member.width)
 
 
-class GroupCommit:
+class GroupCommit(Company[_Member, _Group]):
     """One a cluster: stores that share an etcd share it."""
-
-    def __init__(self) -> None:
-        self._waiting: list[_Member] = []
-        self._under_way: dict[asyncio.Task[None], _Group] = {}
-        self._scheduled = False
-        self._pace = Pace()
 
     async def commit(self, etcd: Backend, compares: list[Any], operations: list[Any]) -> tuple[bool, int]:
         """Whether the compares held and the operations were applied, and the revision. Raises what the call raises."""
         request = rpc.TxnRequest(compare=compares, success=operations)
         member = _Member(
             request,
-            writes=frozenset(_written(o) for o in operations),
-            compares=frozenset(c.key for c in compares),
+            writes=frozenset([_written(o) for o in operations]),
+            compares=frozenset([c.key for c in compares]),
             bytes=request.ByteSize(),
             width=max(len(compares), len(operations)),
         )
-        self._waiting.append(member)
-        loop = asyncio.get_running_loop()
-        linger = self._pace.linger(loop.time(), met=len(self._waiting) > 1 or bool(self._under_way))
-        if not self._scheduled and len(self._under_way) < MAX_GROUPS:
-            self._scheduled = True
-            loop.call_later(linger, self._flush, etcd) if linger else loop.call_soon(self._flush, etcd)
+        self._join(etcd, member)
         return await member.answer
 
-    def _flush(self, etcd: Backend) -> None:
-        self._scheduled = False
-        while self._waiting and len(self._under_way) < MAX_GROUPS:
-            group = self._next_group()
-            if not group.members:
-                return  # all that waits conflicts with what is under way
-            task = asyncio.create_task(_run(etcd, group), name="group commit")
-            self._under_way[task] = group
-            task.add_done_callback(lambda ended: self._ended(etcd, ended))
-
-    def _next_group(self) -> _Group:
+    def _next_group(self) -> _Group | None:
         group, left = _Group(), []
         for member in self._waiting:
             if member.answer.cancelled():
@@ -113,35 +90,30 @@ class GroupCommit:
             else:
                 group.add(member)
         self._waiting = left
-        return group
+        return group if group.members else None
 
-    def _ended(self, etcd: Backend, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
-        if not self._scheduled:
-            self._flush(etcd)
-
-
-async def _run(etcd: Backend, group: _Group) -> None:
-    GROUP_SIZE.observe(len(group.members))
-    try:
-        if len(group.members) == 1:
-            await _alone(etcd, group.members[0])
-            return
-        nested = [rpc.RequestOp(request_txn=member.request) for member in group.members]
-        answer = await etcd.txn(rpc.TxnRequest(success=nested), writes=True)
-        for member, response in zip(group.members, answer.responses, strict=True):
-            _resolve(member, response.response_txn.succeeded, answer.header.revision)
-    except Exception as error:
-        if len(group.members) > 1 and _was_refused(error):
-            for member in group.members:  # nothing was applied: one of them is invalid, let each answer for itself
-                await _alone(etcd, member)
-            return
-        for member in group.members:
-            _fail(member, error)
-    finally:
-        # gRPC ends the calls of a connection that is closed by cancelling them, which is no Exception.
-        for member in group.members:
-            _fail(member, UnknownOutcome("the connection to etcd was closed before it confirmed a write"))
+    async def _run(self, etcd: Backend, group: _Group) -> None:
+        GROUP_SIZE.observe(len(group.members))
+        try:
+            if len(group.members) == 1:
+                await _alone(etcd, group.members[0])
+                return
+            nested = [rpc.RequestOp(request_txn=member.request) for member in group.members]
+            answer = await etcd.txn(rpc.TxnRequest(success=nested), writes=True)
+            for member, response in zip(group.members, answer.responses, strict=True):
+                _resolve(member, response.response_txn.succeeded, answer.header.revision)
+        except Exception as error:
+            if len(group.members) > 1 and _was_refused(error):
+                for member in group.members:  # nothing was applied: one of them is invalid, let each answer for itself
+                    await _alone(etcd, member)
+                return
+            for member in group.members:
+                _fail(member, error)
+        finally:
+            # gRPC ends the calls of a connection that is closed by cancelling them, which is no Exception.
+            for member in group.members:
+                if not member.answer.done():
+                    _fail(member, UnknownOutcome("the connection to etcd was closed before it confirmed a write"))
 
 
 async def _alone(etcd: Backend, member: _Member) -> None:

@@ -1,7 +1,6 @@
 """Group read: reads of single keys that are asked for at the same time go to etcd as one transaction.
 
-Each is as of one revision, not older than the moment it was asked for. At most two groups are under way; nothing waits
-when there is little to do. A failed call reaches every reader of its group.
+Each is as of one revision, not older than the moment it was asked for. A failed call reaches every reader of its group.
 """
 
 import asyncio
@@ -11,13 +10,12 @@ from aetcd import rpc
 from attrs import define, field
 
 from kv.backend import Backend
+from kv.company import Company
 from kv.metrics import READ_GROUP_SIZE
-from kv.pace import Pace
 from schemas.errors import StoreUnavailable
 
 MAX_KEYS: Final = 128
 """etcd's default limit of operations in a transaction"""
-MAX_GROUPS: Final = 2
 
 
 @define(eq=False)
@@ -27,70 +25,44 @@ class _Reader:
     """a KeyValue or None for each key"""
 
 
-class GroupRead:
+class GroupRead(Company[_Reader, list[_Reader]]):
     """One an etcd connection."""
-
-    def __init__(self) -> None:
-        self._waiting: list[_Reader] = []
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._scheduled = False
-        self._pace = Pace()
 
     async def read(self, etcd: Backend, keys: list[bytes]) -> list[Any]:
         """The KeyValue or None of each of up to 128 keys. Raises StoreUnavailable."""
         reader = _Reader(keys)
-        self._waiting.append(reader)
-        loop = asyncio.get_running_loop()
-        linger = self._pace.linger(loop.time(), met=len(self._waiting) > 1 or bool(self._under_way))
-        if not self._scheduled and len(self._under_way) < MAX_GROUPS:
-            self._scheduled = True
-            loop.call_later(linger, self._flush, etcd) if linger else loop.call_soon(self._flush, etcd)
+        self._join(etcd, reader)
         return await reader.found
 
-    def _flush(self, etcd: Backend) -> None:
-        self._scheduled = False
-        while self._waiting and len(self._under_way) < MAX_GROUPS:
-            group = self._next_group()
-            if not group:
-                return
-            task = asyncio.create_task(_run(etcd, group), name="group read")
-            self._under_way.add(task)
-            task.add_done_callback(lambda ended: self._ended(etcd, ended))
-
-    def _next_group(self) -> list[_Reader]:
+    def _next_group(self) -> list[_Reader] | None:
         group: list[_Reader] = []
-        count = 0
-        while self._waiting:
-            reader = self._waiting[0]
-            if reader.found.cancelled():
-                self._waiting.pop(0)
-                continue
-            if group and count + len(reader.keys) > MAX_KEYS:
-                break
-            group.append(self._waiting.pop(0))
-            count += len(reader.keys)
-        return group
+        taken = count = 0
+        for reader in self._waiting:
+            if not reader.found.cancelled():
+                if group and count + len(reader.keys) > MAX_KEYS:
+                    break
+                group.append(reader)
+                count += len(reader.keys)
+            taken += 1
+        del self._waiting[:taken]
+        return group or None
 
-    def _ended(self, etcd: Backend, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        if not self._scheduled:
-            self._flush(etcd)
-
-
-async def _run(etcd: Backend, group: list[_Reader]) -> None:
-    READ_GROUP_SIZE.observe(len(group))
-    keys = [key for reader in group for key in reader.keys]
-    try:
-        found = await _found(etcd, keys)
-        for reader in group:
-            if not reader.found.done():
-                reader.found.set_result(found[: len(reader.keys)])
-            found = found[len(reader.keys) :]
-    except Exception as error:
-        _fail(group, error)
-    finally:
-        # gRPC ends the calls of a connection that is closed by cancelling them, which is no Exception.
-        _fail(group, StoreUnavailable("the connection to etcd was closed before it answered a read"))
+    async def _run(self, etcd: Backend, group: list[_Reader]) -> None:
+        READ_GROUP_SIZE.observe(len(group))
+        keys = [key for reader in group for key in reader.keys]
+        try:
+            found = await _found(etcd, keys)
+            first = 0
+            for reader in group:
+                after = first + len(reader.keys)
+                if not reader.found.done():
+                    reader.found.set_result(found[first:after])
+                first = after
+        except Exception as error:
+            _fail(group, error)
+        finally:
+            # gRPC ends the calls of a connection that is closed by cancelling them, which is no Exception.
+            _fail(group, StoreUnavailable("the connection to etcd was closed before it answered a read"))
 
 
 async def _found(etcd: Backend, keys: list[bytes]) -> list[Any]:
