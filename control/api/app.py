@@ -39,8 +39,7 @@ class Rooms:
         mount = f"/{name}"
         if path == mount:
             scope["path"], scope["raw_path"] = f"{mount}/", f"{mount}/".encode()
-        scope["app_root_path"] = scope.get("root_path", "")  # where Starlette's own applications begin their links
-        scope["root_path"] = scope["app_root_path"] + mount
+        scope["app_root_path"], scope["root_path"] = "", mount  # as Starlette tells its own mounted applications
         await room(scope, receive, send)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -36,18 +37,32 @@ async def test_without_a_valid_one_each_request_begins_its_own() -> None:
     assert [valid_traceparent(m) for m in made] == made
 
 
-def test_the_log_names_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def logged(monkeypatch: pytest.MonkeyPatch, say: Callable[[Any], None]) -> list[dict[str, Any]]:
+    """The lines of what is said to a process's log."""
     stderr = io.StringIO()
     monkeypatch.setattr("sys.stderr", stderr)
     before = structlog.get_config()
     try:
         configure_logs("test", "info", "json")
-        TRACEPARENT.set(TRACE)
-        structlog.get_logger().info("with")
-        TRACEPARENT.set("")
-        structlog.get_logger().info("without")
+        say(structlog.get_logger())
     finally:
         structlog.configure(**before)
-    with_trace, without = map(json.loads, stderr.getvalue().splitlines())
+    return [json.loads(line) for line in stderr.getvalue().splitlines()]
+
+
+def test_the_log_names_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def say(log: Any) -> None:
+        TRACEPARENT.set(TRACE)
+        log.info("with")
+        TRACEPARENT.set("")
+        log.info("without")
+
+    with_trace, without = logged(monkeypatch, say)
     assert with_trace["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert "trace_id" not in without
+
+
+@pytest.mark.parametrize("odd", ["\udcff", 1 << 80, {"1": "one"}, [None, 1.5]])
+def test_whatever_is_logged_makes_a_line(monkeypatch: pytest.MonkeyPatch, odd: Any) -> None:
+    (line,) = logged(monkeypatch, lambda log: log.info("odd", what=odd, kind=object))
+    assert (line["what"], line["kind"]) == (odd, "<class 'object'>")
