@@ -37,11 +37,11 @@ ROOT = Path(__file__).parents[2]
 ROLES = ("scheduler", "super-conductor", "conductor", "api", "agent")
 TWIN = "-2"
 HOSTS = 4
-START_SECONDS = 40.0
+START_SECONDS = 90.0
 CLIENT_SECONDS = 60.0
 """Longer than any pause and than the API's own deadline: who turned away from a paused API would find what he asked for
 made behind his back."""
-REST_SECONDS = 30.0
+REST_SECONDS = 60.0
 """within which a site with everything running again has to come to rest"""
 POLL_SECONDS = 0.02
 VIEW_SECONDS = 0.1
@@ -144,7 +144,7 @@ class ChaosSite:
         record = self.processes.find(role)
         assert record is not None, f"{role} does not run"
         send_signal(record, signal.SIGKILL)
-        wait_for(lambda: not is_alive(record), f"{role} is gone", 5.0)
+        wait_for(lambda: not is_alive(record), f"{role} is gone", 30.0)
 
     def signal(self, role: str, number: signal.Signals) -> None:
         record = self.processes.find(role)
@@ -165,14 +165,14 @@ class ChaosSite:
         path = self._point(role, point)
         return path.with_name(path.name + FIRED).exists()
 
-    async def replaced(self, role: str, point: str, seconds: float = 15.0) -> None:
+    async def replaced(self, role: str, point: str, seconds: float = 45.0) -> None:
         """Waits until the process has died there and starts another at once."""
         await self.died(role, point, seconds)
         self.start(role)
 
-    async def died(self, role: str, point: str, seconds: float = 15.0) -> None:
+    async def died(self, role: str, point: str, seconds: float = 45.0) -> None:
         await until(lambda: self.has_fired(role, point), f"{role} comes to {point!r}", seconds)
-        await until(lambda: self.processes.find(role) is None, f"{role} is gone", 5.0)
+        await until(lambda: self.processes.find(role) is None, f"{role} is gone", 30.0)
 
     @asynccontextmanager
     async def twin(self, role: str) -> AsyncIterator[None]:
@@ -181,7 +181,7 @@ class ChaosSite:
         self.start(role + TWIN)
         etcd = etcd_at(self.options.ports.etcd)
         try:
-            await until_async(lambda: members_of(etcd, role, 2), f"two of {role} share the shards", 20.0)
+            await until_async(lambda: members_of(etcd, role, 2), f"two of {role} share the shards", 60.0)
             yield
         finally:
             await etcd.close()
@@ -191,7 +191,7 @@ class ChaosSite:
     async def asleep(self, role: str, point: str) -> str:
         """Which of the two went to sleep at the point; the other does not any more."""
         both = (role, role + TWIN)
-        await until(lambda: any(self.has_fired(r, point) for r in both), f"one {role} comes to {point!r}", 15.0)
+        await until(lambda: any(self.has_fired(r, point) for r in both), f"one {role} comes to {point!r}", 45.0)
         found = next(r for r in both if self.has_fired(r, point))
         for other in set(both) - {found}:
             self._point(other, point).unlink(missing_ok=True)
