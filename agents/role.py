@@ -17,7 +17,10 @@ from attrs import evolve
 from agents.agent import Agent
 from agents.crew import Crew
 from agents.drivers.base import Driver
+from agents.drivers.devices import device_specs
+from agents.drivers.processors import ProcessorSets, processor_sets
 from agents.drivers.simulated import Delays, Fault, SimulatedCapacity, SimulatedDriver, SimulatedHypervisor, Verb
+from agents.drivers.simulated_capacity import simulated_pools
 from bus.client import Bus
 from bus.service import Service
 from runtime.health import Health
@@ -60,22 +63,42 @@ def agent_role(settings: Settings) -> Role:
 
 
 def drivers_of(settings: AgentSettings, name: str) -> Iterator[tuple[str, Driver]]:
-    """Raises AgentSetupError for an unknown driver or one whose library is not installed."""
+    """Raises AgentSetupError for an unknown driver or one whose library is not installed, and for settings that make no
+    sense together."""
+    try:
+        sets, devices = processor_sets(settings.compute), device_specs(settings.pci.device_spec)
+        if settings.driver == "simulated":
+            capacity = _simulated_capacity(settings.simulated, sets)
+    except ValueError as error:
+        raise AgentSetupError(str(error)) from error
     if settings.driver == "simulated":
-        yield from _simulated(settings.simulated, name)
+        yield from _simulated(settings.simulated, capacity, name)
     elif settings.driver == "libvirt":
         try:
             from agents.drivers.libvirt.driver import LibvirtDriver
         except ImportError as error:
             raise AgentSetupError(f"the libvirt driver needs the package libvirt-python: {error}") from error
-        yield name, LibvirtDriver(evolve(settings.libvirt, hostname=name, state_dir=Path(settings.state_dir)))
+        libvirt = evolve(settings.libvirt, hostname=name, state_dir=Path(settings.state_dir))
+        yield name, LibvirtDriver(libvirt, sets, devices)
     else:
         raise AgentSetupError(f"no driver is called {settings.driver!r}: libvirt or simulated")
 
 
-def _simulated(settings: SimulatedSettings, name: str) -> Iterator[tuple[str, Driver]]:
+def _simulated_capacity(settings: SimulatedSettings, sets: ProcessorSets) -> SimulatedCapacity:
+    return SimulatedCapacity(
+        settings.vcpus,
+        settings.memory_mb,
+        settings.local_gb,
+        numa_cells=settings.numa_cells,
+        threads=settings.threads,
+        huge_pages={int(size): count for size, count in settings.huge_pages.items()},
+        pci=simulated_pools(settings.devices),
+        sets=sets,
+    )
+
+
+def _simulated(settings: SimulatedSettings, capacity: SimulatedCapacity, name: str) -> Iterator[tuple[str, Driver]]:
     """One host under the agent's name, or several, numbered from 1."""
-    capacity = SimulatedCapacity(settings.vcpus, settings.memory_mb, settings.local_gb)
     other = settings.other_seconds
     usual: dict[Verb, float] = {
         "spawn": settings.spawn_seconds,

@@ -161,7 +161,8 @@ class Diagnostics:
 
 @frozen
 class HostFacts:
-    """A host as placement and os-hypervisors want it. Sizes: MiB and GiB as in the names."""
+    """A host as placement and os-hypervisors want it. Sizes: MiB and GiB as in the names. `vcpus` are the processors
+    that float over shared guests, `pcpus` those that are pinned."""
 
     vcpus: int
     memory_mb: int
@@ -185,3 +186,6 @@ class HostFacts:
     pci: tuple[PciPool, ...] = ()
     boot_id: str = ""
     """another after each boot of the machine"""
+    pcpus: int = 0
+    reserved_vcpus: int = 0
+    """of the shared ones, kept for the host itself"""

@@ -258,10 +258,39 @@ class PciSettings:
 
 
 @frozen
+class ComputeSettings:
+    """Nova's `[compute]` of a host, and what it keeps in `[DEFAULT]` for the same end."""
+
+    cpu_shared_set: str = ""
+    """processors that float over shared guests, such as `0-3,^2`; empty: all, or none where there are dedicated ones"""
+    cpu_dedicated_set: str = ""
+    """processors that guests with dedicated ones are pinned to; empty: none"""
+    reserved_host_cpus: int = 0
+    """kept for the host itself; only where neither set says so"""
+
+
+@frozen
+class DeviceSettings:
+    """Nova's `[pci]` of a host."""
+
+    device_spec: tuple[str, ...] = ()
+    """which devices may be passed through: JSON objects with any of `vendor_id`, `product_id`, and `address` or
+    `devname`"""
+
+
+@frozen
 class SimulatedSettings:
     hosts: int = 1
     """hosts that one agent process plays, named `{host}-{n}` when more than one"""
     vcpus: int = 64
+    """processors, in equal parts in the NUMA cells, and there in cores of so many threads"""
+    numa_cells: int = 1
+    threads: int = 1
+    huge_pages: dict[str, int] = field(factory=dict)
+    """of each NUMA cell: KiB of a page -> how many"""
+    devices: tuple[str, ...] = ()
+    """that may be passed through: JSON objects with `vendor_id`, `product_id`, and any of `count`, `device_type` and
+    `numa_node`"""
     memory_mb: int = 262144
     local_gb: int = 4000
     spawn_seconds: float = 0.0
@@ -351,6 +380,8 @@ class AgentSettings:
     """start the guests that ran when the machine went down"""
     site: str = "kilonova"
     bus: BusSettings = BusSettings()
+    compute: ComputeSettings = ComputeSettings()
+    pci: DeviceSettings = DeviceSettings()
     simulated: SimulatedSettings = SimulatedSettings()
     libvirt: LibvirtSettings = LibvirtSettings()
 

@@ -1,8 +1,25 @@
 """What a host has where: NUMA cells with processors, memory and pages, and devices that can be passed through."""
 
+import re
 from typing import Literal
 
 from attrs import frozen
+
+DeviceType = Literal["type-PCI", "type-PF", "type-VF", "vdpa"]
+
+
+def cpu_set(text: str) -> frozenset[int]:
+    """`0-3,^2,8`. Raises ValueError in Nova's words."""
+    found: set[int] = set()
+    out: set[int] = set()
+    for rule in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"(\^?)(\d+)(?:\s*-\s*(\d+))?", rule)
+        first, last = (int(match[2]), int(match[3] or match[2])) if match else (1, 0)
+        if match is None or first > last:
+            kind = "range" if "-" in rule else "exclusion" if rule.startswith("^") else "inclusion"
+            raise ValueError(f"Invalid {kind} expression '{rule}'")
+        (out if match[1] else found).update(range(first, last + 1))
+    return frozenset(found - out)
 
 
 @frozen
@@ -33,6 +50,8 @@ class NumaCell:
     """of the shared ones, counted in guests' processors"""
     memory_used_mb: int = 0
     pinned: frozenset[int] = frozenset()
+    socket: int | None = None
+    """None: its processors lie in several, or the host does not say"""
 
     @property
     def cores(self) -> tuple[frozenset[int], ...]:
@@ -58,5 +77,5 @@ class PciPool:
     vendor_id: str
     product_id: str
     free: int
-    device_type: Literal["type-PCI", "type-PF", "type-VF", "vdpa"] = "type-PCI"
+    device_type: DeviceType = "type-PCI"
     numa_node: int | None = None

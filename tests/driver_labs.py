@@ -124,7 +124,7 @@ class SimulatedLab(Lab):
 
     def make(self, **how: object) -> Driver:
         delays = Delays({"spawn": (0.0, 0.05), "power_off": 0.01}, address=0.02)
-        return SimulatedDriver("simulated-1", self.hypervisor, delays=delays)
+        return SimulatedDriver("simulated-1", self.hypervisor, SimulatedCapacity(**how), delays=delays)  # type: ignore[arg-type]
 
     def image(self) -> ImageGrant:
         return ImageGrant("i1", "sha256:" + "1" * 64, 1000, "qcow2", "http://images.example/i1")
@@ -186,9 +186,10 @@ class LibvirtLab(Lab):
         from agents.drivers.libvirt.driver import LibvirtDriver
         from schemas.settings import LibvirtSettings
 
+        sets, devices = how.pop("sets", None), how.pop("devices", ())
         # Emulated on every machine: the probe for KVM takes seconds where KVM is broken, and times are comparable.
         values = {"state_dir": self.state_dir, "uri": self.uri, "domain_type": "qemu", "address_poll_seconds": 0.2}
-        return LibvirtDriver(LibvirtSettings(**(values | how)))  # type: ignore[arg-type]
+        return LibvirtDriver(LibvirtSettings(**(values | how)), sets, devices)  # type: ignore[arg-type]
 
     async def close(self) -> None:
         cleaner = await self.driver()

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from attrs import evolve, field, frozen
 
 from agents.drivers.base import Driver, OnChange
+from agents.drivers.simulated_capacity import SimulatedCapacity
 from agents.drivers.simulated_machine import SimulatedGuest, SimulatedHypervisor
 from agents.progress import tell_progress
 from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
@@ -59,16 +60,6 @@ Verb = Literal[
 
 
 @frozen
-class SimulatedCapacity:
-    """`overcommit` is how far memory and disk of all guests may exceed the host's before it says HostFull."""
-
-    vcpus: int = 64
-    memory_mb: int = 262144
-    local_gb: int = 4000
-    overcommit: float = 1.0
-
-
-@frozen
 class Delays:
     """Seconds. A pair is a range to draw from; verbs that are not named take no time."""
 
@@ -96,7 +87,7 @@ class SimulatedDriver(Driver):
         self,
         hostname: str,
         hypervisor: SimulatedHypervisor | None = None,
-        capacity: SimulatedCapacity = SimulatedCapacity(),
+        capacity: SimulatedCapacity | None = None,
         delays: Delays = Delays(),
         faults: Mapping[Verb, Fault] | None = None,
         random: Random | None = None,
@@ -104,7 +95,7 @@ class SimulatedDriver(Driver):
     ) -> None:
         self.hypervisor = hypervisor or SimulatedHypervisor()
         self._hostname = hostname
-        self._capacity = capacity
+        self._capacity = capacity or SimulatedCapacity()
         self._delays = delays
         self._faults = faults or {}
         self._random = random or Random(0)
@@ -130,18 +121,23 @@ class SimulatedDriver(Driver):
 
     async def facts(self) -> HostFacts:
         await self._work("facts")
+        capacity = self._capacity
         return HostFacts(
-            vcpus=self._capacity.vcpus,
-            memory_mb=self._capacity.memory_mb,
-            local_gb=self._capacity.local_gb,
+            vcpus=len(capacity.offered.shared),
+            memory_mb=capacity.memory_mb,
+            local_gb=capacity.local_gb,
             hypervisor_type="QEMU",
             hypervisor_version=7002000,
             hypervisor_hostname=self._hostname,
             host_ip=self._host_ip,
-            cpu_info=_cpu_info(self._capacity.vcpus),
-            traits=_TRAITS,
+            cpu_info=_cpu_info(capacity),
+            traits=_TRAITS | {"HW_CPU_HYPERTHREADING"} if capacity.threads > 1 else _TRAITS,
             booted=_BOOTED,
+            topology=capacity.topology,
+            pci=capacity.pci,
             boot_id=self.hypervisor.boot_id,
+            pcpus=len(capacity.offered.dedicated),
+            reserved_vcpus=capacity.sets.reserved,
         )
 
     async def guests(self) -> Sequence[GuestState]:
@@ -342,13 +338,14 @@ def _addresses(guest: SimulatedGuest) -> tuple[Address, ...]:
     )
 
 
-def _cpu_info(vcpus: int) -> dict[str, object]:
+def _cpu_info(capacity: SimulatedCapacity) -> dict[str, object]:
+    cells, threads = capacity.numa_cells, capacity.threads
     return {
         "arch": "x86_64",
         "model": "qemu64",
         "vendor": "AMD",
         "features": [],
-        "topology": {"cells": 1, "sockets": 1, "cores": vcpus, "threads": 1},
+        "topology": {"cells": cells, "sockets": 1, "cores": capacity.vcpus // (cells * threads), "threads": threads},
     }
 
 

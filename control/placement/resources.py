@@ -26,23 +26,23 @@ def needed_by(flavor: FlavorCopy) -> Amounts:
 
 
 def offered_by(facts: HostFacts, settings: SchedulerSettings) -> dict[str, Inventory]:
-    """A host's inventory with its ratios and reserves."""
-    reserved_disk = ceil(settings.reserved_host_disk_mb / 1024)
-    return {
-        "VCPU": Inventory(facts.vcpus, max_unit=facts.vcpus, allocation_ratio=settings.cpu_allocation_ratio),
-        "MEMORY_MB": Inventory(
-            facts.memory_mb,
-            reserved=min(settings.reserved_host_memory_mb, facts.memory_mb),
-            max_unit=facts.memory_mb,
-            allocation_ratio=settings.ram_allocation_ratio,
-        ),
-        "DISK_GB": Inventory(
-            facts.local_gb,
-            reserved=min(reserved_disk, facts.local_gb),
-            max_unit=facts.local_gb,
-            allocation_ratio=settings.disk_allocation_ratio,
+    """A host's inventory with its ratios and reserves. Pinned processors are given away once; a host whose processors
+    are all pinned has none to share."""
+    offered = {
+        "MEMORY_MB": _inventory(facts.memory_mb, settings.reserved_host_memory_mb, settings.ram_allocation_ratio),
+        "DISK_GB": _inventory(
+            facts.local_gb, ceil(settings.reserved_host_disk_mb / 1024), settings.disk_allocation_ratio
         ),
     }
+    if facts.vcpus:
+        offered["VCPU"] = _inventory(facts.vcpus, facts.reserved_vcpus, settings.cpu_allocation_ratio)
+    if facts.pcpus:
+        offered["PCPU"] = _inventory(facts.pcpus, 0, 1.0)
+    return offered
+
+
+def _inventory(total: int, reserved: int, ratio: float) -> Inventory:
+    return Inventory(total, reserved=min(reserved, total), max_unit=total, allocation_ratio=ratio)
 
 
 def lacking(inventories: dict[str, Inventory], used: Amounts, asked: Amounts) -> str | None:

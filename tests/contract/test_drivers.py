@@ -10,6 +10,8 @@ from attrs import evolve
 from driver_labs import SITE, Lab, LibvirtLab, SimulatedLab, console_shows, new_spec
 
 from agents.drivers.base import Driver
+from agents.drivers.processors import ProcessorSets
+from control.placement.numa import guest_cells, placements
 from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
 from schemas.guest import GuestMark, GuestState, PowerState
 
@@ -295,6 +297,31 @@ async def test_the_facts_of_a_host(driver: Driver) -> None:
     assert facts.hypervisor_hostname
     assert {"arch", "model", "vendor", "features", "topology"} <= set(facts.cpu_info)
     assert {"COMPUTE_NODE", "COMPUTE_IMAGE_TYPE_QCOW2", "HW_ARCH_X86_64"} <= facts.traits
+
+
+@pytest.mark.parametrize("sets", [ProcessorSets(), ProcessorSets(dedicated=frozenset({0})), ProcessorSets(reserved=1)])
+async def test_the_numa_cells_of_a_host_are_its_capacity(lab: Lab, sets: ProcessorSets) -> None:
+    facts = await (await lab.driver(sets=sets)).facts()
+    assert (facts.vcpus == 0, facts.pcpus) == (sets.dedicated is not None, len(sets.dedicated or ()))
+    assert facts.reserved_vcpus == sets.reserved
+    cells = facts.topology
+    assert len({cell.id for cell in cells}) == len(cells) > 0
+    assert sum(len(cell.cpus) for cell in cells) == facts.vcpus
+    assert sum(len(cell.dedicated) for cell in cells) == facts.pcpus
+    assert len(frozenset().union(*(cell.cpus | cell.dedicated for cell in cells))) == facts.vcpus + facts.pcpus
+    for cell in cells:
+        assert frozenset().union(*cell.siblings) <= cell.cpus | cell.dedicated
+        assert sum(pages.size_kib * pages.total for pages in cell.pages) <= cell.memory_mb * 1024 + 1023
+        assert min(pages.size_kib for pages in cell.pages) == 4
+        assert (cell.cpus_used, cell.memory_used_mb, cell.pinned) == (0, 0, frozenset()), "claims count, not drivers"
+    guest = guest_cells(1, 64, {"hw:cpu_policy": "dedicated" if facts.pcpus else "shared", "hw:numa_nodes": "1"}, {})
+    assert next(placements(guest, cells), None) is not None
+
+
+async def test_processors_that_a_host_does_not_have(lab: Lab) -> None:
+    absent = ProcessorSets(shared=frozenset({100_000}))
+    with pytest.raises((HostError, ValueError), match=r"cpu_shared_set' configuration: .* not online"):
+        await (await lab.driver(sets=absent)).facts()
 
 
 async def test_a_guest_from_boot_to_power_button(driver: Driver, lab: Lab, marks: Iterator[GuestMark]) -> None:

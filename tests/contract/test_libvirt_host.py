@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 from driver_labs import LibvirtLab, SocketProxy, console_shows, new_spec, small_disk
 
+from agents.drivers.devices import device_specs
 from schemas.errors import HostFull, HypervisorDown, ImageUnusable
 
 pytestmark = pytest.mark.guest
@@ -140,3 +141,13 @@ async def test_whether_a_guest_runs_with_an_accelerator() -> None:
 
     assert await guest_runs("tcg")
     assert not await guest_runs("none")
+
+
+async def test_devices_that_may_be_passed_through(lab: LibvirtLab) -> None:
+    """Every machine has some on its PCI bus, if only a bridge."""
+    assert (await (await lab.driver()).facts()).pci == ()
+    found = (await (await lab.driver(devices=device_specs(["{}"]))).facts()).pci
+    assert sum(pool.free for pool in found) == len(output_of("virsh", "nodedev-list", "--cap", "pci").split())
+    one = found[0]
+    same = device_specs([f'{{"vendor_id": "{one.vendor_id}", "product_id": "{one.product_id}"}}'])
+    assert one in (await (await lab.driver(devices=same)).facts()).pci

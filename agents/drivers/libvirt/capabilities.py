@@ -59,13 +59,15 @@ def cpu_info(capabilities: str) -> dict[str, object]:
     }
 
 
-def traits(cpu: dict[str, Any], domain_type: Literal["kvm", "qemu"]) -> frozenset[str]:
-    """CPU features count only with kvm: an emulated CPU has its own."""
+def traits(cpu: dict[str, Any], domain_type: Literal["kvm", "qemu"], threads: bool = False) -> frozenset[str]:
+    """CPU features count only with kvm: an emulated CPU has its own. `threads`: the host's cores have several."""
     known = set(os_traits.get_traits())
     arch = str(cpu["arch"]).upper()
     names = {f"HW_ARCH_{arch}", f"COMPUTE_ARCH_{arch}"}
     if domain_type == "kvm":
         names |= {f"HW_CPU_X86_{end}" for name in cpu["features"] for end in _trait_ends(name)}
+    if threads:
+        names.add(os_traits.HW_CPU_HYPERTHREADING)
     return _ALWAYS | frozenset(names & known)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 from attrs import evolve
 
 from agents.drivers.base import Driver, OnChange
+from agents.drivers.devices import DeviceSpec
 from agents.drivers.libvirt import domains
 from agents.drivers.libvirt.connection import Connection
 from agents.drivers.libvirt.console import console_tail
@@ -20,6 +21,7 @@ from agents.drivers.libvirt.images import ImageCache
 from agents.drivers.libvirt.network import ensure_network, leases
 from agents.drivers.libvirt.virtualization import domain_type
 from agents.drivers.libvirt.waiting import in_thread
+from agents.drivers.processors import ProcessorSets
 from schemas.errors import GuestNotFound, HostError, HypervisorDown
 from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts
 from schemas.settings import LibvirtSettings
@@ -34,8 +36,17 @@ _SWEEP: Final = 30.0
 
 
 class LibvirtDriver(Driver):
-    def __init__(self, settings: LibvirtSettings | None = None) -> None:
+    """`sets` and `devices` are what of the host guests may have: without them all processors and no device."""
+
+    def __init__(
+        self,
+        settings: LibvirtSettings | None = None,
+        sets: ProcessorSets | None = None,
+        devices: Sequence[DeviceSpec] = (),
+    ) -> None:
         self._settings = settings = settings or LibvirtSettings()
+        self._sets = sets or ProcessorSets()
+        self._devices = devices
         self._images = ImageCache(settings.images_dir, settings.image_timeout, settings.image_ca_file)
         self._connection = self._new_connection()
         self._domain_type: Literal["kvm", "qemu"] = "qemu"
@@ -65,7 +76,9 @@ class LibvirtDriver(Driver):
         self._connection = self._new_connection()
 
     async def facts(self) -> HostFacts:
-        return await self._connection.call(lambda handle: host_facts(handle, self._settings, self._domain_type))
+        return await self._connection.call(
+            lambda handle: host_facts(handle, self._settings, self._domain_type, self._sets, self._devices)
+        )
 
     async def guests(self) -> Sequence[GuestState]:
         return [seen.state for seen in await self._look()]

@@ -2,25 +2,46 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import libvirt
+
+from agents.drivers.devices import DeviceSpec, pools
 from agents.drivers.libvirt.capabilities import cpu_info, total_memory_mb, traits
+from agents.drivers.libvirt.node_devices import pci_devices
+from agents.drivers.libvirt.topology import has_threads, numa_cells
+from agents.drivers.processors import ProcessorSets
+from schemas.errors import HostError
 from schemas.guest import HostFacts
 from schemas.settings import LibvirtSettings
+from schemas.topology import PciPool
 
 _MEMINFO: Final = Path("/proc/meminfo")
 _STAT: Final = Path("/proc/stat")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-def host_facts(handle: Any, settings: LibvirtSettings, domain_type: Literal["kvm", "qemu"]) -> HostFacts:
-    """Blocking. Sizes are the machine's, less what the settings reserve."""
-    cpu = cpu_info(handle.getCapabilities())
+def host_facts(
+    handle: Any,
+    settings: LibvirtSettings,
+    domain_type: Literal["kvm", "qemu"],
+    sets: ProcessorSets,
+    devices: Sequence[DeviceSpec],
+) -> HostFacts:
+    """Blocking. Sizes are the machine's, less what the settings reserve. Raises HostError when `sets` ask for
+    processors that the machine does not have."""
+    capabilities = handle.getCapabilities()
+    cpu = cpu_info(capabilities)
     disk = os.statvfs(settings.state_dir)
+    try:
+        offered = sets.of(frozenset(number for number, on in enumerate(handle.getCPUMap()[1]) if on))
+    except ValueError as error:
+        raise HostError(str(error)) from error
     return HostFacts(
-        vcpus=handle.getInfo()[2],
+        vcpus=len(offered.shared),
         memory_mb=max(0, total_memory_mb(_MEMINFO.read_text()) - settings.reserved_memory_mb),
         local_gb=max(0, disk.f_blocks * disk.f_frsize // (1 << 30) - settings.reserved_disk_gb),
         hypervisor_type=handle.getType(),
@@ -28,11 +49,27 @@ def host_facts(handle: Any, settings: LibvirtSettings, domain_type: Literal["kvm
         hypervisor_hostname=settings.hostname or socket.gethostname(),
         host_ip=host_ip(settings),
         cpu_info=cpu,
-        traits=traits(cpu, domain_type),
+        traits=traits(cpu, domain_type, has_threads(capabilities)),
         architectures=(str(cpu["arch"]),),
         booted=boot_time(_STAT.read_text()),
+        topology=numa_cells(capabilities, offered),
+        pci=_pools(handle, devices),
         boot_id=_BOOT_ID.read_text().strip(),
+        pcpus=len(offered.dedicated),
+        reserved_vcpus=sets.reserved,
     )
+
+
+def _pools(handle: Any, specs: Sequence[DeviceSpec]) -> tuple[PciPool, ...]:
+    """Describing every device takes a call each: only where some may be passed through."""
+    if not specs:
+        return ()
+    kinds = (
+        libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
+        | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
+        | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_VDPA
+    )
+    return pools(pci_devices(device.XMLDesc(0) for device in handle.listAllDevices(kinds)), specs)
 
 
 def boot_time(stat: str) -> datetime | None:

@@ -18,10 +18,12 @@ from kv.keys import Global, Key
 from kv.txn import Txn
 from schemas.errors import DuplicateName
 from schemas.identity import NameIndex
-from schemas.placement import Inventory, Provider, Trait
+from schemas.placement import Inventory, Provider, Trait, Usages
 
 OWN: Final = ("COMPUTE_", "HW_")
 """What the names of traits begin with that a host reports, or takes away by no longer reporting them"""
+PROCESSORS: Final = ("VCPU", "PCPU")
+"""the resource classes of which a host may have none"""
 
 
 @frozen
@@ -54,7 +56,7 @@ def report(reading: Reading, said: Report, now: datetime) -> Txn:
         name=said.name,
         host=said.host,
         cell=said.cell,
-        inventories={**before.inventories, **said.inventories},
+        inventories=_inventories(before.inventories, said, usages.value),
         traits=(before.traits - own) | said.traits,
     )
     if after == before:
@@ -65,6 +67,17 @@ def report(reading: Reading, said: Report, now: datetime) -> Txn:
         txn.delete(Global.PROVIDER_NAMES(before.name))
     _begin(reading, txn, after.traits - before.traits, now)
     return txn
+
+
+def _inventories(before: Mapping[str, Inventory], said: Report, usages: Usages) -> dict[str, Inventory]:
+    """Processors that a host no longer offers are gone; those that servers still hold stay, and no more are given."""
+    kept = {name: inventory for name, inventory in before.items() if name not in PROCESSORS}
+    held = {
+        name: evolve(before[name], reserved=before[name].total)
+        for name in PROCESSORS
+        if name in before and usages.used.get(name)
+    }
+    return {**kept, **held, **said.inventories}
 
 
 def _made(reading: Reading, said: Report, now: datetime) -> Txn:

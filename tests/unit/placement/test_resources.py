@@ -69,6 +69,24 @@ def test_a_reserve_larger_than_the_host_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "offered"),
+    [
+        ({}, {"VCPU": Inventory(8, max_unit=8, allocation_ratio=4.0)}),
+        ({"reserved_vcpus": 2}, {"VCPU": Inventory(8, reserved=2, max_unit=8, allocation_ratio=4.0)}),
+        ({"reserved_vcpus": 9}, {"VCPU": Inventory(8, reserved=8, max_unit=8, allocation_ratio=4.0)}),
+        (
+            {"vcpus": 2, "pcpus": 6},
+            {"VCPU": Inventory(2, max_unit=2, allocation_ratio=4.0), "PCPU": Inventory(6, max_unit=6)},
+        ),
+        ({"vcpus": 0, "pcpus": 8}, {"PCPU": Inventory(8, max_unit=8)}),
+    ],
+)
+def test_the_processors_that_a_host_offers(host: dict[str, int], offered: dict[str, Inventory]) -> None:
+    found = offered_by(facts(**host), SchedulerSettings())
+    assert {name: found[name] for name in found if name.endswith("CPU")} == offered
+
+
+@pytest.mark.parametrize(
     ("inventory", "used", "asked", "fits"),
     [
         (Inventory(10), 9, 1, True),
