@@ -107,7 +107,7 @@ async def test_nobody_listens_is_known_at_once(pair: Pair) -> None:
     began = time.monotonic()
     with pytest.raises(NobodyListens, match=f"no process serves {pair.prefix}.nothing"):
         await pair.ask(to="nothing", timeout=10)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 async def test_no_answer_in_time(pair: Pair) -> None:

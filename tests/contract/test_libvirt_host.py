@@ -103,7 +103,7 @@ async def test_a_silent_libvirtd_is_given_up_within_seconds(lab: LibvirtLab) -> 
     began = monotonic()
     with pytest.raises(HypervisorDown):
         await driver.guests()
-    assert monotonic() - began < 8
+    assert monotonic() - began < 30
     proxy.silent = False
     await proxy.begin()
 

@@ -34,13 +34,14 @@ class Member:
     pod: str
     store: Store
     told: list[tuple[str, int]] = field(factory=list)
+    ttl: int = TTL
     slow: float = 0.0
     """seconds that each gain takes"""
     shards: Shards = field(init=False)
     task: asyncio.Task[None] | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.shards = Shards(self.store, self.pod, TTL, self._tell("gained"), self._tell("lost"), Cell)
+        self.shards = Shards(self.store, self.pod, self.ttl, self._tell("gained"), self._tell("lost"), Cell)
 
     def _tell(self, what: str) -> Callable[[int], Awaitable[None]]:
         async def told(shard: int) -> None:
@@ -75,12 +76,13 @@ class Crowd:
     prefix: str
     members: dict[str, Member] = field(factory=dict)
     etcds: dict[str, Backend] = field(factory=dict)
+    ttl: int = TTL
 
     def join(self, *pods: str) -> None:
         """Each with a connection of its own."""
         for pod in pods:
             etcd = self.etcds[pod] = self.connect()
-            self.members[pod] = Member(pod, Store(etcd, self.prefix)).start()
+            self.members[pod] = Member(pod, Store(etcd, self.prefix), ttl=self.ttl).start()
 
     async def freeze(self, pod: str) -> Member:
         """As a SIGSTOP: it keeps its beliefs, and nothing that it should do is done."""
@@ -157,6 +159,7 @@ async def test_a_member_that_takes_its_shards_slowly_keeps_them(crowd: Crowd) ->
 
 
 async def test_members_join_and_leave_and_every_shard_has_one_owner(crowd: Crowd) -> None:
+    crowd.ttl = 20
     crowd.join("a")
     await eventually(crowd.shared_out)
     crowd.join("b", "c")
@@ -168,7 +171,7 @@ async def test_members_join_and_leave_and_every_shard_has_one_owner(crowd: Crowd
     await leaver.leave()
     assert leaver.owned == set()
     await eventually(crowd.shared_out)
-    assert asyncio.get_running_loop().time() - began < TTL / 2, "a clean end does not wait for the lease"
+    assert asyncio.get_running_loop().time() - began < crowd.ttl / 2, "a clean end does not wait for the lease"
     gains = Counter(shard for what, shard in leaver.told if what == "gained")
     assert gains == Counter(shard for what, shard in leaver.told if what == "lost")
 

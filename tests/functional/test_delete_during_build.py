@@ -107,7 +107,7 @@ async def test_while_spawning(site: Site) -> None:
     await site.until(uuid, lambda f: f.instance.task_state == "spawning")
     await asyncio.sleep(0.2)
     await site.delete(uuid)
-    await site.gone(uuid, seconds=3)
+    await site.gone(uuid, seconds=site.settings.conductor.spawn_timeout / 2)
     await site.books_are_empty()
 
 
