@@ -6,7 +6,7 @@ failed call reaches every member as an unknown outcome.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 from weakref import WeakKeyDictionary
 
 import grpc
@@ -28,8 +28,8 @@ _REFUSED: Final = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 @define(eq=False)
 class _Member:
     request: rpc.TxnRequest
-    writes: frozenset[bytes]
-    compares: frozenset[bytes]
+    writes: set[bytes]
+    compares: set[bytes]
     bytes: int
     width: int
     """operations as etcd counts them"""
@@ -66,16 +66,13 @@ class _Group:
 class GroupCommit(Company[_Member, _Group]):
     """One a cluster: stores that share an etcd share it."""
 
-    async def commit(self, etcd: Backend, compares: list[Any], operations: list[Any]) -> tuple[bool, int]:
-        """Whether the compares held and the operations were applied, and the revision. Raises what the call raises."""
-        request = rpc.TxnRequest(compare=compares, success=operations)
-        member = _Member(
-            request,
-            writes=frozenset([_written(o) for o in operations]),
-            compares=frozenset([c.key for c in compares]),
-            bytes=request.ByteSize(),
-            width=max(len(compares), len(operations)),
-        )
+    async def commit(
+        self, etcd: Backend, request: rpc.TxnRequest, compares: set[bytes], writes: set[bytes]
+    ) -> tuple[bool, int]:
+        """Whether the compares held and the operations were applied, and the revision. The keys are those of the
+        request. Raises what the call raises."""
+        width = max(len(compares), len(writes))
+        member = _Member(request, writes, compares, request.ByteSize(), width)
         self._join(etcd, member)
         return await member.answer
 
@@ -98,8 +95,10 @@ class GroupCommit(Company[_Member, _Group]):
             if len(group.members) == 1:
                 await _alone(etcd, group.members[0])
                 return
-            nested = [rpc.RequestOp(request_txn=member.request) for member in group.members]
-            answer = await etcd.txn(rpc.TxnRequest(success=nested), writes=True)
+            whole = rpc.TxnRequest()
+            for member in group.members:
+                whole.success.add().request_txn.CopyFrom(member.request)
+            answer = await etcd.txn(whole, writes=True)
             for member, response in zip(group.members, answer.responses, strict=True):
                 _resolve(member, response.response_txn.succeeded, answer.header.revision)
         except Exception as error:
@@ -132,11 +131,6 @@ def _fail(member: _Member, error: Exception) -> None:
 def _resolve(member: _Member, succeeded: bool, revision: int) -> None:
     if not member.answer.done():
         member.answer.set_result((succeeded, int(revision)))
-
-
-def _written(operation: Any) -> bytes:
-    key: bytes = operation.request_put.key or operation.request_delete_range.key
-    return key
 
 
 def _was_refused(error: Exception) -> bool:

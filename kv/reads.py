@@ -69,8 +69,10 @@ async def _found(etcd: Backend, keys: list[bytes]) -> list[Any]:
     if len(keys) == 1:
         alone = await etcd.range(rpc.RangeRequest(key=keys[0]))
         return [alone.kvs[0] if alone.kvs else None]
-    ops = [rpc.RequestOp(request_range=rpc.RangeRequest(key=key)) for key in keys]
-    answer = await etcd.txn(rpc.TxnRequest(success=ops), writes=False)
+    request = rpc.TxnRequest()
+    for key in keys:
+        request.success.add().request_range.key = key
+    answer = await etcd.txn(request, writes=False)
     return [r.response_range.kvs[0] if r.response_range.kvs else None for r in answer.responses]
 
 

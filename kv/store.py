@@ -145,22 +145,23 @@ class Store:
     async def commit(self, txn: Txn) -> int:
         """The revision of the writes. Raises CompareFailed when the world moved on, UnknownOutcome when it may or
         may not have been applied or may still be."""
-        compares = [
-            rpc.Compare(key=self._full(path), target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=revision)
-            for path, revision in txn.revisions.items()
-        ]
-        ops = [
-            rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=self._full(w.path)))
-            if w.data is None
-            else rpc.RequestOp(
-                request_put=rpc.PutRequest(
-                    key=self._full(w.path), value=for_release(w.data, self.release), lease=w.lease
-                )
-            )
-            for w in txn.writes.values()
-        ]
+        request = rpc.TxnRequest()  # filled in place: protobuf copies what it is given
+        compares, writes = set(), set()
+        for path, revision in txn.revisions.items():
+            compare = request.compare.add()
+            compare.key = key = self._full(path)
+            compare.target, compare.result, compare.mod_revision = rpc.Compare.MOD, rpc.Compare.EQUAL, revision
+            compares.add(key)
+        for write in txn.writes.values():
+            operation, key = request.success.add(), self._full(write.path)
+            if write.data is None:
+                operation.request_delete_range.key = key
+            else:
+                put = operation.request_put
+                put.key, put.value, put.lease = key, for_release(write.data, self.release), write.lease
+            writes.add(key)
         try:
-            succeeded, revision = await self._commits.commit(self.etcd, compares, ops)
+            succeeded, revision = await self._commits.commit(self.etcd, request, compares, writes)
         except UnknownOutcome:
             TRANSACTIONS.labels(txn.purpose, "unknown").inc()
             raise
@@ -168,7 +169,7 @@ class Store:
             TRANSACTIONS.labels(txn.purpose, "lost").inc()
             raise CompareFailed(f"{txn.purpose}: what it was decided on has changed")
         TRANSACTIONS.labels(txn.purpose, "done").inc()
-        WRITES.labels(txn.purpose).inc(len(ops))
+        WRITES.labels(txn.purpose).inc(len(writes))
         txn.revision = revision
         return revision
 
