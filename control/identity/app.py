@@ -15,6 +15,7 @@ from starlette.routing import Route
 from control.identity.call import Desk, route
 from control.identity.handlers import auth, users
 from control.identity.http import json_answer
+from control.identity.openapi import document
 from control.identity.operations import OPERATIONS
 from control.identity.passwords import Passwords
 from control.identity.policy import DEFAULTS
@@ -37,6 +38,9 @@ def identity_app(top: Top, tokens: Tokens) -> Starlette:
     async def version(_: Request) -> Response:
         return json_answer({"version": _version(desk)})
 
+    async def openapi(_: Request) -> Response:
+        return Response(document(), media_type="application/json")
+
     async def log_in(request: Request) -> Response:
         return await auth.log_in(desk, request)
 
@@ -49,6 +53,7 @@ def identity_app(top: Top, tokens: Tokens) -> Starlette:
     return Starlette(
         routes=[
             Route("/", versions),
+            Route("/openapi.json", openapi),
             Route("/v3", version),
             Route("/v3/", version),
             Route("/v3/auth/tokens", log_in, methods=["POST"]),

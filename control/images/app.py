@@ -19,6 +19,7 @@ from control.images.call import Desk, Operation, route
 from control.images.faults import error_answer
 from control.images.grants import Grants
 from control.images.handlers import data, images, imports, members, nothing, stores
+from control.images.openapi import document
 from control.images.policy import DEFAULTS
 from control.images.views import (
     image_schema,
@@ -99,6 +100,7 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
         routes=[
             Route("/", _answering(_versions(api.url), 300)),
             Route("/versions", _answering(_versions(api.url), 200)),
+            Route("/openapi.json", _openapi),
             Route("/v2/", _answering(_versions(api.url), 300)),
             Route("/v2", _answering(_versions(api.url), 300)),
             *(Route(f"/v2/schemas/{name}", _answering(make(), 200)) for name, make in SCHEMAS.items()),
@@ -110,6 +112,10 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
     )
     app.router.redirect_slashes = False  # `/v2/images/` is an image without a name
     return app
+
+
+async def _openapi(_: Request) -> Response:
+    return Response(document(OPERATIONS), media_type="application/json")
 
 
 def _answering(body: dict[str, Any], status: int) -> Callable[[Request], Awaitable[Response]]:

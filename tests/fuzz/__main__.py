@@ -7,15 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import requests
 
 from tests.bench.subject import Subject, attached, own_site
-from tests.fuzz.ground import Ground
 from tests.fuzz.people import ROLES, Person, people
 from tests.fuzz.report import summed_up, table
+from tests.fuzz.rooms import ROOMS, Room
 from tests.fuzz.run import Outcome, run
 from tests.fuzz.targets import Target, targets
 from tests.site_client import GUEST
@@ -29,33 +28,29 @@ def main() -> int:
     asked = _arguments()
     with _subject(asked.site) as subject:
         failed = False
-        for version in asked.version:
-            told = requests.get(f"{subject.options.url}/openapi.json?microversion={version}", timeout=60)
-            told.raise_for_status()
-            wanted = [t for t in targets(told.json()) if not asked.only or any(o in t.name for o in asked.only)]
-            wanted.sort(key=lambda t: t.name.startswith(LAST))
-            for role in asked.role:
-                outcomes = _fuzz(subject, version, role, wanted, asked.examples)
-                print(table(outcomes, role, version), flush=True)
-                failed |= not summed_up(outcomes, role, version)
+        for room in (ROOMS[name] for name in asked.room):
+            for version in asked.version if room.name == "compute" else VERSIONS[:1]:
+                told = targets(room.document(subject.options.url, version), room.role)
+                wanted = [t for t in told if not asked.only or any(o in t.name for o in asked.only)]
+                wanted.sort(key=lambda t: t.name.startswith(LAST))
+                for role in asked.role:
+                    outcomes = _fuzz(subject, room, version, role, wanted, asked.examples)
+                    title = f"{role} at {version}" if room.name == "compute" else f"{role} in {room.name}"
+                    print(table(outcomes, title), flush=True)
+                    failed |= not summed_up(outcomes, title)
     return int(failed)
 
 
-def _fuzz(subject: Subject, version: str, role: str, wanted: list[Target], examples: int) -> list[Outcome]:
+def _fuzz(subject: Subject, room: Room, version: str, role: str, wanted: list[Target], examples: int) -> list[Outcome]:
     who = people(subject.options.url, subject.password, version)
-    person, admin = who[role], who["admin"]
-    owner = admin if role == "admin" else who["member"]
-    ground = Ground(admin, owner, person, _image(admin), Random(version + role))
+    ground = room.ground(who, role, _image(who["admin"]) if room.name == "compute" else "")
     ground.lay()
     outcomes = []
     for target in wanted:
         began = time.monotonic()
-        outcomes.append(run(target, person, ground, examples, f"{subject.options.url}/v2.1"))
-        seconds = time.monotonic() - began
-        print(
-            f"  {role} {version} {target.name}: {dict(sorted(outcomes[-1].codes.items()))} in {seconds:.0f} s",
-            flush=True,
-        )
+        outcomes.append(run(target, who[role], ground, examples, f"{subject.options.url}{room.base}"))
+        codes, seconds = dict(sorted(outcomes[-1].codes.items())), time.monotonic() - began
+        print(f"  {role} {version} {target.name}: {codes} in {seconds:.0f} s", flush=True)
         for broken in outcomes[-1].broken.values():
             print(f"    {broken.check}: {broken.told}\n    {broken.sent}", flush=True)
     return outcomes
@@ -84,11 +79,13 @@ def _subject(site: Path | None) -> Iterator[Subject]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="just fuzz", description=__doc__)
     parser.add_argument("--examples", type=int, default=200, help="of each operation, for each role and version")
+    parser.add_argument("--room", action="append", choices=list(ROOMS), help="one of the rooms; all")
     parser.add_argument("--role", action="append", choices=ROLES, help="one of the roles; all")
     parser.add_argument("--version", action="append", help="a microversion; the lowest and the highest")
     parser.add_argument("--only", action="append", help="a part of operations' names")
     parser.add_argument("--site", type=Path, help="site.json of a running site of simulated hosts; one of its own")
     asked = parser.parse_args()
+    asked.room = asked.room or list(ROOMS)
     asked.role, asked.version = asked.role or ROLES, asked.version or VERSIONS
     return asked
 

@@ -3,16 +3,33 @@ use them up, and what breaks the site for others put right again."""
 
 import time
 from random import Random
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from attrs import define, field
 
 from tests.fuzz.people import Person
+from tests.fuzz.targets import Target
 
 NEWEST: Final = "2.100"
 KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5Al3ElbI4Ekm+4oqRWDjqFUgKYC4YQEF4JBYUlDk7O someone"
 FLAVOR, HUGE = "fuzz", "huge"
+PARAMETERS: Final = {
+    ("keypairs", "id"): "key",
+    ("aggregates", "id"): "aggregate",
+    ("server-groups", "id"): "group",
+    ("services", "id"): "service",
+    ("instance-actions", "id"): "request",
+    ("server-addresses", "id"): "network",
+}
+"""The pool of a resource's parameter, where it has not the parameter's name"""
+WORDS: Final = {
+    ("server-metadata", "id"): ("tier", "a-key"),
+    ("server-tags", "id"): ("front", "blue"),
+    ("flavor-specs", "id"): ("hw:cpu_policy", "a-key"),
+}
+OLD_CHANGES: Final = ("enable", "disable", "disable-log-reason", "force-down")
+"""What stands in the place of a service's id in a PUT below 2.53"""
 WAIT_SECONDS: Final = 30.0
 KEPT: Final = 12
 """servers of a project; more than that are deleted"""
@@ -68,8 +85,40 @@ class Ground:
         if make:
             make(operation)
 
-    def value(self, name: str) -> str:
-        return self.random.choice(self.pools.get(name) or ["missing"])
+    def parameter(self, target: Target, name: str) -> str:
+        resource = target.name.split(".", maxsplit=1)[0]
+        if target.name == "services.update" and int(self.person.version.split(".")[1]) < 53:
+            return self.random.choice(OLD_CHANGES)
+        if target.name in ("hypervisors.search", "hypervisors.servers"):
+            return self._one_of("hypervisor name")
+        if (resource, name) in WORDS:
+            return self.random.choice(WORDS[resource, name])
+        return self._one_of(PARAMETERS.get((resource, name), name))
+
+    def _one_of(self, pool: str) -> str:
+        return self.random.choice(self.pools.get(pool) or ["missing"])
+
+    def known(self, key: str) -> list[str]:
+        """Real values of a key in a body."""
+        return {
+            "flavorRef": [FLAVOR, FLAVOR, FLAVOR, HUGE],
+            "imageRef": [self.image],
+            "tenant": self.pools["project"],
+            "project_id": self.pools["project"],
+            "user_id": [self.person.user],
+            "binary": ["nova-compute"],
+            "availability_zone": ["nova"],
+            "hypervisor_hostname": self.pools.get("hypervisor name", []),
+            "key_name": self.pools.get("key", []),
+            "host": self.pools.get("host", []),
+            "group": self.pools.get("group", []),
+        }.get(key, [])
+
+    def example(self, target: Target) -> Any:
+        return target.example
+
+    def headers(self, _: Target) -> dict[str, str]:
+        return {}
 
     def _mend(self) -> None:
         """Quotas, hosts and zones as a create needs them."""

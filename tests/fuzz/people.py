@@ -24,7 +24,11 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"X-Auth-Token": self.token, "OpenStack-API-Version": f"compute {self.version}"}
+        return {
+            "X-Auth-Token": self.token,
+            "OpenStack-API-Version": f"compute {self.version}",
+            "Accept": "application/json",
+        }
 
     def send(self, method: str, path: str, body: Any = None, version: str = "") -> requests.Response:
         headers = self.headers | ({"OpenStack-API-Version": f"compute {version}"} if version else {})

@@ -9,8 +9,8 @@ WANTED: Final = 0.9
 """of the operations that a role is allowed, those that have to reach a success"""
 
 
-def table(outcomes: Sequence[Outcome], role: str, version: str) -> str:
-    lines = [f"{role} at {version}", f"{'operation':32} {'allowed':8} {'2xx':>5} {'4xx':>5} {'5xx':>5}  broken"]
+def table(outcomes: Sequence[Outcome], title: str) -> str:
+    lines = [title, f"{'operation':32} {'allowed':8} {'2xx':>5} {'4xx':>5} {'5xx':>5}  broken"]
     for outcome in outcomes:
         classes = [sum(n for code, n in outcome.codes.items() if code // 100 == hundred) for hundred in (2, 4, 5)]
         done, refused, failed = classes
@@ -21,7 +21,7 @@ def table(outcomes: Sequence[Outcome], role: str, version: str) -> str:
     return "\n".join(lines)
 
 
-def summed_up(outcomes: Sequence[Outcome], role: str, version: str) -> bool:
+def summed_up(outcomes: Sequence[Outcome], title: str) -> bool:
     """Prints one line; whether everything held."""
     allowed = [o for o in outcomes if o.allowed]
     reached = [o for o in allowed if o.reached]
@@ -30,7 +30,7 @@ def summed_up(outcomes: Sequence[Outcome], role: str, version: str) -> bool:
     broken = sum(len(o.broken) for o in outcomes)
     sent = sum(o.codes.total() for o in outcomes)
     print(
-        f"{role} at {version}: {sent} requests, {len(reached)} of {len(allowed)} allowed operations reached a 2xx, "
+        f"{title}: {sent} requests, {len(reached)} of {len(allowed)} allowed operations reached a 2xx, "
         f"{failed} answers of 5xx, {broken} broken promises" + (f"; never: {', '.join(missing)}" if missing else ""),
         flush=True,
     )

@@ -9,7 +9,7 @@ import requests
 from attrs import define, field, frozen
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from schemathesis import GenerationMode
+from schemathesis import GenerationMode, serializer
 from schemathesis import openapi as specs
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
@@ -21,9 +21,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.fuzz.ground import Ground
 from tests.fuzz.informed import inform
 from tests.fuzz.people import TIMEOUT, Person
+from tests.fuzz.rooms import Laid
 from tests.fuzz.targets import Target
 
 CHECKS: Final = [
@@ -38,6 +38,7 @@ AGAIN: Final = 20
 NEGATIVE: Final = 0.2
 """how many examples do not fit the document on purpose"""
 
+serializer.alias("application/openstack-images-v2.1-json-patch", "application/json")
 specs.format("name", st.text(st.characters(min_codepoint=33, max_codepoint=0x2FFF, categories=("L", "N")), min_size=1))
 specs.format("base64", st.sampled_from(["", "eA==", "IyEvYmluL3NoCg==", "eA==\n"]))
 
@@ -69,7 +70,7 @@ class Outcome:
             self.broken[key] = Broken(check, told, case.as_curl_command(headers=person.headers))
 
 
-def run(target: Target, person: Person, ground: Ground, examples: int, url: str) -> Outcome:
+def run(target: Target, person: Person, ground: Laid, examples: int, url: str) -> Outcome:
     """Never raises for what an answer says; the outcome has it."""
     outcome = Outcome(target, target.allowed(person.role))
     cases = _cases(target)
@@ -82,7 +83,7 @@ def run(target: Target, person: Person, ground: Ground, examples: int, url: str)
         sent += 1
         inform(case, target, ground, dice)
         case.headers.clear()  # of those that were made up many are no HTTP, which the server refuses before the API
-        case.headers.update(person.headers)
+        case.headers.update(person.headers | ground.headers(target))
         _send(case, person, outcome, url)
 
     test = settings(

@@ -38,6 +38,7 @@ async def entered(path: str, kind: str = "http") -> tuple[str, str, str]:
         ("/image/v2/images", "image", "/image/v2/images", "/image"),
         ("/image/", "image", "/image/", "/image"),
         ("/image", "image", "/image/", "/image"),
+        ("/image/a\nb", "image", "/image/a\nb", "/image"),
         ("/compute/v2.1/servers", "compute", "/compute/v2.1/servers", "/compute"),
         ("/v2.1/servers", "rest", "/v2.1/servers", ""),
         ("/images/v2", "rest", "/images/v2", ""),
