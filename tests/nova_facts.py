@@ -82,16 +82,16 @@ def versions_to_try(operation: Operation, steps: Iterable[int]) -> list[int]:
     return sorted(v for v in tried if operation.since <= v <= last)
 
 
-def _identity(method: str, path: str, action: str | None) -> tuple[str, str, str | None]:
+def identity(method: str, path: str, action: str | None) -> tuple[str, str, str | None]:
     return method, re.sub(r"\{[^}]*\}", "{}", path), action
 
 
 NOVA: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "unit" / "compute" / "nova_operations.json").read_text()
 )
-_BY_IDENTITY: Final = {_identity(o["method"], o["path"], o.get("action")): o for o in NOVA}
+_BY_IDENTITY: Final = {identity(o["method"], o["path"], o.get("action")): o for o in NOVA}
 
 
 def nova(operation: Operation) -> dict[str, Any]:
     """Nova's facts of an operation of ours."""
-    return _BY_IDENTITY[_identity(operation.method, operation.path, operation.action)]
+    return _BY_IDENTITY[identity(operation.method, operation.path, operation.action)]

@@ -15,7 +15,7 @@ from control.compute.handlers import versions
 from control.compute.microversions import MAX, OLD_HEADER, Headers, Spoken
 from control.compute.openapi.document import document
 from control.compute.operation import Operation
-from control.compute.operations import OPERATIONS, default_rules
+from control.compute.operations import ROUTED, default_rules
 from control.compute.policy import Policy, check_project
 from control.compute.query import parse_query
 from control.compute.router import Router
@@ -48,7 +48,7 @@ class ComputeApp:
         self._top = top
         self._tokens = tokens
         self._api_url = top.settings.api.url
-        self._router = Router(OPERATIONS)
+        self._router = Router(ROUTED)
         self._policy = Policy(default_rules(), top.settings.api.policy_file)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

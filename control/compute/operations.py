@@ -4,7 +4,18 @@ from typing import Final
 
 from control.compute.operation import Operation
 from control.compute.policy import Role
-from control.compute.tables import aggregates, flavors, keypairs, operators, own, server_groups, servers, versions
+from control.compute.tables import (
+    aggregates,
+    flavors,
+    gone,
+    keypairs,
+    old_hosts,
+    operators,
+    own,
+    server_groups,
+    servers,
+    versions,
+)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *versions.OPERATIONS,
@@ -14,8 +25,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *operators.OPERATIONS,
     *aggregates.OPERATIONS,
     *server_groups.OPERATIONS,
+    *old_hosts.OPERATIONS,
     *own.OPERATIONS,
 )
+
+ROUTED: Final = (*OPERATIONS, *gone.OPERATIONS, *servers.ALIASES)
+"""... and what is answered besides, without being in the documents."""
 
 
 def default_rules() -> dict[str, Role]:

@@ -7,6 +7,7 @@ from control.compute.call import Body, Call
 from control.compute.paging import page_of, with_next
 from control.compute.schemas.common import truth
 from control.compute.views import hosts as views
+from control.top import Top
 from kv.keys import Cell
 from runtime import ambient
 from schemas.errors import BadRequest, KilonovaError, NotFound, NotImplementedHere
@@ -100,14 +101,17 @@ async def _find(call: Call) -> HostView:
 async def _servers(call: Call, host: HostView) -> Body:
     """Below 2.75 the key is left out for a host without servers."""
     try:
-        store = call.top.cells.store(host.mapping.cell)
-        lines = await store.range(Cell.BY_HOST.under(host.mapping.host))
-        keys = [
-            Cell.INSTANCES(s.value.project, time_key(s.value.created_us, s.key.path.rsplit("/", 1)[1])) for s in lines
-        ]
-        found: list[Instance] = [s.value for s in await store.read_all(keys) if s]
+        found = await servers_on(call.top, host)
     except KilonovaError:
         if host.cell_down:
             return {}
         raise
     return {"servers": views.servers_of(found)} if found or call.version >= 75 else {}
+
+
+async def servers_on(top: Top, host: HostView) -> list[Instance]:
+    """Raises when the host's cell does not answer."""
+    store = top.cells.store(host.mapping.cell)
+    lines = await store.range(Cell.BY_HOST.under(host.mapping.host, ""))
+    keys = [Cell.INSTANCES(s.value.project, time_key(s.value.created_us, s.key.path.rsplit("/", 1)[1])) for s in lines]
+    return [s.value for s in await store.read_all(keys) if s]

@@ -136,3 +136,29 @@ def zones(_: int) -> Schema:
         "hosts": either(NULL, mapping(mapping(service))),
     }
     return obj({"availabilityZoneInfo": array(obj(zone))})
+
+
+def old_hosts(_: int) -> Schema:
+    return obj({"hosts": array(named("host_name", "service", "zone"))})
+
+
+def old_host(_: int) -> Schema:
+    sizes = dict.fromkeys(("cpu", "memory_mb", "disk_gb"), INTEGER)
+    return obj({"host": array(obj({"resource": obj({"host": STRING, "project": STRING, **sizes})}))})
+
+
+def changed_old_host(_: int) -> Schema:
+    return obj({"host": STRING, "status": _STATUS})
+
+
+def audit_log(_: int) -> Schema:
+    numbers = (
+        "num_hosts",
+        "num_hosts_done",
+        "num_hosts_running",
+        "num_hosts_not_run",
+        "total_instances",
+        "total_errors",
+    )
+    texts = dict.fromkeys(("period_beginning", "period_ending", "overall_status"), STRING)
+    return obj({**texts, **dict.fromkeys(numbers, INTEGER), "hosts_not_run": array(STRING), "log": mapping(ANYTHING)})

@@ -274,6 +274,11 @@ REPLIES: Final[dict[str, Callable[[int], Schema]]] = {
     "server-groups.list": lambda v: obj({"server_groups": array(_group(v))}),
     "server-groups.create": _one_group,
     "server-groups.show": _one_group,
+    "hosts.list": hosts.old_hosts,
+    "hosts.show": hosts.old_host,
+    "hosts.update": hosts.changed_old_host,
+    "usage-audits.list": lambda v: obj({"instance_usage_audit_logs": hosts.audit_log(v)}),
+    "usage-audits.show": lambda v: obj({"instance_usage_audit_log": hosts.audit_log(v)}),
     "explain.show": _explanation,
     "explain.create": _explanation,
 }

@@ -286,6 +286,11 @@ ASKED: dict[str, Ask] = {
     "aggregates.add_host": after(member("remove_host"), member("add_host")),
     "aggregates.remove_host": undone(member("remove_host"), member("add_host")),
     "aggregates.set_metadata": send("POST", AGGREGATE + "/action", {"set_metadata": {"metadata": {"a": "b"}}}),
+    "hosts.list": get("/os-hosts"),
+    "hosts.show": get("/os-hosts/h1"),
+    "hosts.update": both(*(send("PUT", "/os-hosts/h1", {"status": word}) for word in ("disable", "enable"))),
+    "usage-audits.list": get("/os-instance_usage_audit_log"),
+    "usage-audits.show": get("/os-instance_usage_audit_log/2026-11-03"),
     "server-groups.list": get("/os-server-groups"),
     "server-groups.create": both(
         between(1, 63, send("POST", "/os-server-groups", {"server_group": {"name": NEW, **POLICY}})),

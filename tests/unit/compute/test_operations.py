@@ -4,13 +4,13 @@ import re
 from typing import Any
 
 import pytest
-from nova_facts import nova, shape, versions_to_try
+from nova_facts import NOVA, identity, nova, shape, versions_to_try
 
 from control.compute.microversions import MAX
 from control.compute.operation import Operation
 from control.compute.operations import OPERATIONS
 from control.compute.policy import FURTHER
-from control.compute.tables import own
+from control.compute.tables import gone, own
 
 ROLES = {"any user": "any", "owner user": "owner"}
 
@@ -106,3 +106,12 @@ def test_schemas_compile_for_every_version(operation: Operation) -> None:
     for version in versions(operation):
         for schemas in filter(None, (operation.body, operation.query)):
             schemas.validator(min(version, MAX))
+
+
+def test_what_is_gone_in_nova_is_gone_here() -> None:
+    facts = {
+        identity(o["method"], o["path"], o.get("action")): minor(o["removed"]) - 1 if "removed" in o else None
+        for o in NOVA
+        if o.get("gone")
+    }
+    assert {identity(o.method, o.path, o.action): o.until for o in gone.OPERATIONS} == facts
