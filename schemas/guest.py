@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from schemas.topology import NumaCell, PciPool
+from schemas.topology import NumaCell, PciPool, TopologyClaim
 
 
 class PowerState:
@@ -80,6 +80,8 @@ class GuestSpec:
     admin_password: str | None = None
     availability_zone: str = "nova"
     launch_index: int = 0
+    topology: TopologyClaim | None = None
+    """None: its processors and memory float over the host"""
 
 
 @frozen

@@ -5,6 +5,7 @@ from datetime import datetime
 from attrs import field, frozen
 
 from schemas.codec import record
+from schemas.topology import TopologyClaim
 
 
 @frozen
@@ -47,6 +48,8 @@ class Usages:
     used: dict[str, int] = field(factory=dict)
     generation: int = 0
     updated: datetime | None = None
+    topology: dict[str, TopologyClaim] = field(factory=dict)
+    """on a host's own provider, by consumer: where those lie for whom it matters"""
 
 
 @record(1)

@@ -7,6 +7,7 @@ from attrs import field, frozen
 
 from schemas.codec import record
 from schemas.guest import Address, KeyPairData
+from schemas.topology import TopologyClaim
 
 CELL0 = "cell0"
 """The name of the store for servers that never found a host."""
@@ -98,6 +99,8 @@ class Instance:
     scheduler_hints: dict[str, Any] = field(factory=dict)
     fault: Fault | None = None
     progress: int = 0
+    topology: TopologyClaim | None = None
+    """where on its host it lies, if that matters to it"""
 
     @property
     def locked(self) -> bool:

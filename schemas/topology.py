@@ -79,3 +79,40 @@ class PciPool:
     free: int
     device_type: DeviceType = "type-PCI"
     numa_node: int | None = None
+
+
+@frozen
+class CellClaim:
+    """One NUMA cell of a guest in one of its host's. `shared` and the first of each pin are the guest's processors."""
+
+    cell: int
+    host_cell: int
+    memory_mb: int
+    shared: frozenset[int] = frozenset()
+    pins: tuple[tuple[int, int], ...] = ()
+    """each dedicated processor and the host's that it is pinned to"""
+    taken: frozenset[int] = frozenset()
+    """the host's processors that nobody else may be pinned to: more than the pins where threads are isolated"""
+    page_kib: int | None = None
+
+
+@frozen
+class DeviceClaim:
+    """So many devices of one pool."""
+
+    vendor_id: str
+    product_id: str
+    count: int
+    device_type: str = "type-PCI"
+    numa_node: int | None = None
+
+
+@frozen
+class TopologyClaim:
+    """Where on its host a server lies."""
+
+    cells: tuple[CellClaim, ...] = ()
+    devices: tuple[DeviceClaim, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.cells or self.devices)

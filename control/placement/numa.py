@@ -36,11 +36,13 @@ class GuestCell:
 
 @frozen
 class Placed:
-    """A guest's cell in a host's: which dedicated processor each of its own is pinned to, and the size of its pages."""
+    """A guest's cell in a host's: what each of its dedicated processors is pinned to, which of the host's are `taken`
+    from all others, and the size of its pages."""
 
     cell: int
     host_cell: int
     pins: tuple[tuple[int, int], ...] = ()
+    taken: frozenset[int] = frozenset()
     page_kib: int | None = None
 
 
@@ -110,21 +112,25 @@ def place(guest: GuestCell, host: NumaCell, ratios: Ratios = Ratios()) -> Placed
     if guest.shared and host.cpus_used + len(guest.shared) > len(host.cpus) * ratios.cpu:
         return None
     pins: tuple[tuple[int, int], ...] = ()
+    taken: frozenset[int] = frozenset()
     if guest.dedicated:
         chosen = _pinned(guest, host)
         if chosen is None:
             return None
-        pins = chosen
+        pins = tuple(zip(sorted(guest.dedicated), chosen, strict=False))
+        taken = frozenset(chosen)
+        if guest.threads == "isolate":
+            taken = frozenset().union(*(core for core in host.cores if core & taken))
     if guest.pages is None:
         if host.memory_used_mb + guest.memory_mb > host.memory_mb * ratios.memory:
             return None
-        return Placed(guest.id, host.id, pins)
+        return Placed(guest.id, host.id, pins, taken)
     size = _page_size(guest, host)
-    return None if size is None else Placed(guest.id, host.id, pins, size)
+    return None if size is None else Placed(guest.id, host.id, pins, taken, size)
 
 
-def _pinned(guest: GuestCell, host: NumaCell) -> tuple[tuple[int, int], ...] | None:
-    """Pins for the cell's dedicated processors, as its thread policy wants them."""
+def _pinned(guest: GuestCell, host: NumaCell) -> list[int] | None:
+    """The host's processors for the cell's dedicated ones, then for its emulator, as its thread policy wants them."""
     wanted, cores = len(guest.dedicated) + guest.emulator, host.free_cores
     if guest.threads == "isolate":
         # One thread of each core that is free as a whole: its other threads stay empty.
@@ -135,9 +141,7 @@ def _pinned(guest: GuestCell, host: NumaCell) -> tuple[tuple[int, int], ...] | N
         usable = _by_threads(cores, wanted, least=2)
     else:
         usable = _by_threads(cores, wanted, least=1) or [cpu for core in cores for cpu in sorted(core)]
-    if len(usable) < wanted:
-        return None
-    return tuple(zip(sorted(guest.dedicated), usable, strict=False))
+    return usable[:wanted] if len(usable) >= wanted else None
 
 
 def _by_threads(cores: Sequence[frozenset[int]], wanted: int, least: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from math import ceil
 
+from attrs import evolve
+
 from control.placement.demands import demands_of
 from schemas.guest import HostFacts
 from schemas.placement import Inventory, Usages
@@ -64,4 +66,5 @@ def with_claim(usages: Usages, asked: Amounts, sign: int = 1) -> Usages:
     used = dict(usages.used)
     for name, amount in asked.items():
         used[name] = used.get(name, 0) + sign * amount
-    return Usages({n: a for n, a in used.items() if a > 0}, usages.generation + 1)
+    left = {n: a for n, a in used.items() if a > 0}
+    return evolve(usages, used=left, generation=usages.generation + 1)

@@ -10,11 +10,13 @@ from attrs import define, evolve, field, frozen
 from control.placement.forest import Forest
 from control.placement.groups import placed, violation
 from control.placement.resources import Amounts, lacking, with_claim
+from control.placement.topology import fitted, with_topology
 from control.scheduler.decide import Choice
 from control.scheduler.model import HostState
 from control.scheduler.request import Request
 from kv.keys import Global
 from kv.txn import Stored, Txn
+from schemas.codec import to_dict
 from schemas.errors import CompareFailed
 from schemas.group import ServerGroup
 from schemas.host import CellMapping
@@ -40,12 +42,14 @@ class Claim:
 
 @define(eq=False)
 class Claimed:
-    """What a transaction will have left: operations by server, usages by provider, and the group."""
+    """What a transaction will have left: operations by server, usages by provider, and the group. `lost` are those of
+    the claims for which it leaves no room."""
 
     txn: Txn
     operations: dict[str, Operation] = field(factory=dict)
     usages: dict[str, Usages] = field(factory=dict)
     group: ServerGroup | None = None
+    lost: list[Claim] = field(factory=list)
 
 
 def claimed(
@@ -56,27 +60,18 @@ def claimed(
     now: datetime,
     default_zone: str,
 ) -> Claimed:
-    """Several servers together; with a group, one. Raises CompareFailed for what cannot hold any more."""
-    done = Claimed(Txn("claim"))
+    """Several servers together; with a group, one. Raises CompareFailed when not one of them can hold any more."""
+    done, why = Claimed(Txn("claim")), CompareFailed("nothing is claimed")
     for claim in claims:
-        spec, before = claim.item.spec, claim.item.operation
-        if before.server in done.operations:
+        if claim.item.operation.server in done.operations:
             continue  # asked for twice: who did not get an answer asks again
-        host = claim.choice.host
-        mapping, provider, cell = host.mapping, host.provider, cells.get(host.cell) if host.mapping else None
-        if mapping is None or provider is None or cell is None:
-            raise CompareFailed(f"{host.host} or its cell has gone")
-        # Providers too: their inventories may be heard of later than the usages that changed with them.
-        done.txn.unchanged(mapping).unchanged(provider).unchanged(cell)
-        for uuid, amounts in claim.choice.resources.items():
-            _take(done, forest, uuid, amounts)
-        operation = _operation(before, host, provider.value, claim.choice, now, default_zone)
-        key = Global.OPERATIONS(shard_of(before.server), before.server)
-        resources = claim.choice.resources
-        allocation = Allocation(before.server, spec.project, spec.user, resources, now, group=spec.group)
-        done.txn.at(key, claim.item.revision).put(key, operation)
-        done.txn.create(Global.ALLOCATIONS(before.server), allocation)
-        done.operations[before.server] = operation
+        try:
+            _add(done, claim, forest, cells, now, default_zone)
+        except CompareFailed as error:
+            done.lost.append(claim)
+            why = error
+    if not done.operations:
+        raise why
     for uuid, after in done.usages.items():
         usages = forest.usages(uuid)
         assert usages is not None
@@ -85,15 +80,52 @@ def claimed(
     return done
 
 
-def _take(done: Claimed, forest: Forest, uuid: str, amounts: Amounts) -> None:
+def _add(
+    done: Claimed,
+    claim: Claim,
+    forest: Forest,
+    cells: Mapping[str, Stored[CellMapping]],
+    now: datetime,
+    default_zone: str,
+) -> None:
+    spec, before, host, resources = claim.item.spec, claim.item.operation, claim.choice.host, claim.choice.resources
+    mapping, provider, cell = host.mapping, host.provider, cells.get(host.cell) if host.mapping else None
+    if mapping is None or provider is None or cell is None:
+        raise CompareFailed(f"{host.host} or its cell has gone")
+    taken = {uuid: _taken(done, forest, uuid, amounts) for uuid, amounts in resources.items()}
+    lies = None
+    if claim.request.topology:
+        assert host.facts is not None
+        own = taken[provider.value.uuid]
+        lies = fitted(claim.request.topology, host.facts, provider.value, own)
+        if lies is None:
+            raise CompareFailed(f"{host.host} has no place left that is as wanted")
+        taken[provider.value.uuid] = with_topology(own, before.server, lies)
+    done.usages |= taken
+    # Providers too: their inventories may be heard of later than the usages that changed with them.
+    done.txn.unchanged(mapping).unchanged(provider).unchanged(cell)
+    for uuid in resources:
+        used_of = forest.nodes[uuid].stored
+        assert used_of is not None
+        done.txn.unchanged(used_of)
+    operation = _operation(before, host, provider.value, claim.choice, now, default_zone)
+    if lies:
+        operation = evolve(operation, results={**operation.results, "topology": to_dict(lies)})
+    allocation = Allocation(before.server, spec.project, spec.user, resources, now, group=spec.group)
+    key = Global.OPERATIONS(shard_of(before.server), before.server)
+    done.txn.at(key, claim.item.revision).put(key, operation)
+    done.txn.create(Global.ALLOCATIONS(before.server), allocation)
+    done.operations[before.server] = operation
+
+
+def _taken(done: Claimed, forest: Forest, uuid: str, amounts: Amounts) -> Usages:
     node = forest.get(uuid)
     if node is None or node.stored is None or node.usages is None:
         raise CompareFailed(f"provider {uuid} has gone")
     used = done.usages.get(uuid, node.usages.value)
     if lacking(node.inventories, used.used, amounts):
         raise CompareFailed(f"{node.stored.value.name} was filled meanwhile")
-    done.txn.unchanged(node.stored)
-    done.usages[uuid] = with_claim(used, amounts)
+    return with_claim(used, amounts)
 
 
 def _keep_group(done: Claimed, claim: Claim, group: Stored[ServerGroup] | None) -> None:

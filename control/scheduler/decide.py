@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from control.scheduler.columns import Column
 from control.scheduler.filters.shapes import HostFilter
+from control.scheduler.filters.topology import topology
 from control.scheduler.model import HostState, Model
 from control.scheduler.pick import Choice, Picking, Taste
 from control.scheduler.pipeline import Pipeline
@@ -58,14 +59,16 @@ def choose_many(model: Model, request: Request, pipeline: Pipeline, taste: Taste
     screened = screen(model, request, filters, trees)
     rows = np.flatnonzero(screened.left)
     weights = weigh(model, rows, request, pipeline.weighers)
-    askers = [f for f in filters.values() if isinstance(f, HostFilter)]
+    askers = [f.run for f in filters.values() if isinstance(f, HostFilter)]
+    if request.topology:
+        askers.append(topology)
     removed: Counter[str] = Counter()
     for part in screened.removed:
         removed[part.reason] += part.hosts
 
     def obstacle(state: HostState) -> str | None:
-        for asker in askers:
-            reason = asker.run(state, request)
+        for ask in askers:
+            reason = ask(state, request)
             if reason is not None:
                 return reason
         return TOGETHER if state in trees and trees.resources(state) is None else None

@@ -43,7 +43,11 @@ class Pipeline:
 
     def each_alone(self, request: Request) -> bool:
         """Whether every claim changes what is decided next by more than the room that it takes."""
-        return request.group is not None or any(f.counts for f in self.filters_for(request).values())
+        return (
+            request.group is not None
+            or bool(request.topology)
+            or any(f.counts for f in self.filters_for(request).values())
+        )
 
 
 def load_pipeline(settings: Settings) -> Pipeline:

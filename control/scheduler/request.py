@@ -6,6 +6,7 @@ from attrs import field, frozen
 
 from control.placement.demands import Demands, demands_of
 from control.placement.resources import Amounts, needed_by
+from control.placement.topology import NO_WISHES, Wishes, wishes_of
 from schemas.group import ServerGroup
 from schemas.server import RequestSpec
 from schemas.settings import Settings
@@ -39,6 +40,7 @@ class Request:
     group: ServerGroup | None = None
     hinted: Mapping[str, frozenset[str]] = field(factory=dict)
     """hosts of the servers that hints name"""
+    topology: Wishes = NO_WISHES
     source_cell: str | None = None
     """the cell that a server moves away from"""
     rebuild: bool = False
@@ -78,7 +80,8 @@ def request_for(
     hinted: Mapping[str, frozenset[str]] | None = None,
 ) -> Request:
     """Before the request filters."""
-    demands = demands_of(spec.flavor.extra_specs, spec.image.properties if spec.image else {})
+    properties = spec.image.properties if spec.image else {}
+    demands = demands_of(spec.flavor.extra_specs, properties)
     return Request(
         spec,
         cells,
@@ -89,4 +92,7 @@ def request_for(
         prefer=prefer,
         group=group,
         hinted=hinted or {},
+        topology=wishes_of(
+            spec.flavor.vcpus, spec.flavor.memory_mb, spec.flavor.extra_specs, properties, settings.pci.alias
+        ),
     )

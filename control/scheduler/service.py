@@ -248,9 +248,13 @@ class Scheduler:
         self._feed.learn(done.txn)
         if group is not None and done.group is not None:
             model.set_group(done.group.uuid, evolve(group, value=done.group, mod_revision=revision))
+        lost = [(wanted, claim) for wanted, claim in batch if claim in done.lost]
         for wanted, _ in batch:
-            operation = done.operations[wanted.server]
-            self._answer(wanted, Selection(wanted.server, operation=operation, revision=revision))
+            operation = done.operations.get(wanted.server)
+            if operation is not None:
+                self._answer(wanted, Selection(wanted.server, operation=operation, revision=revision))
+        if lost:
+            await self._lost(lost)
 
     def _cells(self, claims: list[Claim]) -> dict[str, Stored[CellMapping]]:
         known = self._top.cells.mappings.items

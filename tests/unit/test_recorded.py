@@ -94,6 +94,8 @@ def example_of(kind: Any, name: str) -> Any:
         return example_of(inner[0], name)
     if origin is dict:
         return {example_of(inner[0], "key"): example_of(inner[1], name)}
+    if origin is tuple and Ellipsis not in inner:
+        return tuple(example_of(one, name) for one in inner)
     if origin in (tuple, frozenset):
         return origin([example_of(inner[0], name)])
     raise AssertionError(f"no record may hold {kind}")

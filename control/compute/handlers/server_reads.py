@@ -3,6 +3,7 @@
 from control.compute.call import Body, Call
 from control.compute.handlers.servers import find
 from control.compute.views import diagnostics as views
+from control.compute.views.topology import topology_view
 from control.servers import console
 from runtime import ambient
 
@@ -14,9 +15,9 @@ async def diagnostics(call: Call) -> Body:
 
 
 async def topology(call: Call) -> Body:
-    """No guest has a NUMA topology of its own: all float over their host."""
-    await find(call)
-    return {"nodes": [], "pagesize_kb": None}
+    """Guests without NUMA cells of their own float over their host."""
+    found = await find(call)
+    return topology_view(found.instance.topology, host=call.allows("compute:server:topology:host:index"))
 
 
 async def password(call: Call) -> Body:

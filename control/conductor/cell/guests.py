@@ -41,4 +41,5 @@ def spec_of(
         admin_password=admin_password,
         availability_zone=instance.availability_zone or "nova",
         launch_index=instance.launch_index,
+        topology=instance.topology,
     )

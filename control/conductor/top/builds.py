@@ -30,6 +30,7 @@ from kv.shards import Shards
 from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
+from schemas.codec import from_dict
 from schemas.context import REQUEST_ID
 from schemas.errors import CompareFailed, NobodyListens
 from schemas.messages import SelectItem, Wake
@@ -48,6 +49,7 @@ from schemas.server import (
 )
 from schemas.shards import shard_of
 from schemas.subjects import cell_wake, top_wake
+from schemas.topology import TopologyClaim
 
 log = structlog.get_logger()
 
@@ -181,6 +183,7 @@ class Builds:
             attempt=op.attempt,
             generation=op.generation,
             availability_zone=op.results.get("zone") or draft.availability_zone,
+            topology=from_dict(TopologyClaim, lies) if (lies := op.results.get("topology")) else None,
             admin_password=resealed(draft.admin_password, self._top.key, self._top.key.of_cell(cell)),
             updated=now,
         )

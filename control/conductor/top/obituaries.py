@@ -10,6 +10,7 @@ from attrs import define, field
 
 from control.placement.groups import placed, without
 from control.placement.resources import with_claim
+from control.placement.topology import without_topology
 from control.servers.quota import charged
 from control.top import Top
 from kv.keys import Global
@@ -104,7 +105,7 @@ async def add_release(top: Top, txn: Txn, mappings: list[InstanceMapping], *, re
         for provider, amounts in allocation.value.resources.items():
             path = Global.USAGES(provider).path
             if path in freed:
-                freed[path] = with_claim(freed[path], amounts, -1)
+                freed[path] = without_topology(with_claim(freed[path], amounts, -1), [allocation.value.consumer])
     for path, stored in usages.items():
         txn.replace(stored, freed[path])
     if not refund:

@@ -140,6 +140,7 @@ class Outboxes:
             node=None,
             addresses=(),
             fault=None,
+            topology=None,
             admin_password=resealed(instance.value.admin_password, self._top.key.of_cell(cell), self._top.key),
         )
         txn.create(Global.REQUESTS(record.server), BuildRequest(draft, _data(data)))

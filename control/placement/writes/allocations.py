@@ -1,6 +1,6 @@
 """What consumers hold. All doors that change allocations come through here: one set of rules, one transaction."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -8,12 +8,13 @@ from attrs import define, evolve, field, frozen
 
 from control.placement.reading import Reading
 from control.placement.resources import Amounts
+from control.placement.topology import without_topology
 from control.placement.vocabulary import unknown_classes
 from control.placement.writes.providers import Found, find
 from kv.keys import Global
 from kv.txn import Stored, Txn
 from schemas.errors import BadRequest, ConcurrentUpdate, Conflict, InventoryInUse, NotFound
-from schemas.placement import Allocation, Inventory, Usages
+from schemas.placement import Allocation, Inventory
 
 INCOMPLETE: Final = "00000000-0000-0000-0000-000000000000"
 """Project and user of a consumer whose client, older than 1.8, named none"""
@@ -49,6 +50,8 @@ class _Ledger:
     found: dict[str, Found] = field(factory=dict)
     without: dict[str, Amounts] = field(factory=dict)
     added: dict[str, Amounts] = field(factory=dict)
+    leaving: dict[str, set[str]] = field(factory=dict)
+    """the consumers that hold nothing of it any more"""
     missing: set[str] = field(factory=set)
     raised: set[str] = field(factory=set)
     """those whose generation rises: as in Placement not those that are merely given back"""
@@ -59,8 +62,11 @@ class _Ledger:
             self.without[uuid] = dict(self.found[uuid].usages.value.used)
         return self.found[uuid]
 
-    def take_back(self, resources: Mapping[str, Amounts]) -> None:
+    def take_back(self, consumer: str, resources: Mapping[str, Amounts], kept: Collection[str] = ()) -> None:
+        """What a consumer held; it stays at the providers `kept`."""
         for uuid, amounts in resources.items():
+            if uuid not in kept:
+                self.leaving.setdefault(uuid, set()).add(consumer)
             try:
                 self.touch(uuid)
             except NotFound:  # the view does not have it yet, or a hand in the store deleted what was used
@@ -83,7 +89,9 @@ class _Ledger:
         for uuid in self.missing:
             txn.absent(Global.USAGES(uuid))
         for uuid, found in self.found.items():
-            usages = Usages(self.used(uuid), found.generation + (uuid in self.raised), now)
+            before = without_topology(found.usages.value, self.leaving.get(uuid, ()))
+            generation = found.generation + (uuid in self.raised)
+            usages = evolve(before, used=self.used(uuid), generation=generation, updated=now)
             # The inventories are compared too: a view may hear of them later than of the usages.
             txn.unchanged(found.provider).replace(found.usages, usages)
 
@@ -108,9 +116,10 @@ def replace(
     """
     before = {claim.consumer: _consumer(reading, claim) for claim in claims}
     ledger = _Ledger(reading)
-    for stored in before.values():
-        if stored is not None:
-            ledger.take_back(stored.value.resources)
+    for claim in claims:
+        held = before[claim.consumer]
+        if held is not None:
+            ledger.take_back(claim.consumer, held.value.resources, claim.resources)
     for claim in claims:
         _check_providers(ledger, claim)
     for claim in claims:
@@ -134,7 +143,7 @@ def release(reading: Reading, consumer: str, now: datetime, guards: Iterable[Gua
         raise NotFound(f"No allocations for consumer '{consumer}'")
     txn = Txn("release").remove(stored)
     ledger = _Ledger(reading)
-    ledger.take_back(stored.value.resources)
+    ledger.take_back(consumer, stored.value.resources)
     ledger.write(txn, now)
     for guard in guards:
         guard(reading, txn, stored.value, None)

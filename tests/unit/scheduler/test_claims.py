@@ -1,13 +1,18 @@
 """The transaction that several servers' claims on one host share."""
 
+import pytest
 from unit_hosts import Sketch, asked, model_of
-from unit_records import NOW, operation, spec, stored
+from unit_records import NOW, facts, flavor, operation, spec, stored
 
 from control.scheduler.claims import Claim, claimed
 from control.scheduler.decide import Choice
 from kv.keys import Global
+from schemas.codec import from_dict
+from schemas.errors import CompareFailed
 from schemas.host import CellMapping, StoreAddress
 from schemas.messages import SelectItem
+from schemas.placement import Inventory
+from schemas.topology import NumaCell, TopologyClaim
 
 CELLS = {"cell1": stored(Global.CELLS("cell1"), CellMapping("cell1", "c", StoreAddress(("e",), "p/"), None))}
 
@@ -28,3 +33,26 @@ def test_a_server_that_was_asked_for_twice_is_counted_once() -> None:
     assert twice.usages == once.usages
     assert twice.txn.writes.keys() == once.txn.writes.keys()
     assert twice.operations.keys() == {"a", "b"}
+
+
+def test_who_finds_no_place_any_more_does_not_hold_up_the_others() -> None:
+    """Decided before the others were claimed, all on the same host: it has two processors to pin to."""
+    cell = NumaCell(0, 8192, dedicated=frozenset({2, 3}))
+    model = model_of([Sketch("h1", facts=facts(topology=(cell,)), inventories={"PCPU": Inventory(2)})])
+    (host,) = model.hosts.values()
+    pinned = flavor(vcpus=1, extra_specs={"hw:cpu_policy": "dedicated"})
+
+    def claim(server: str) -> Claim:
+        item = SelectItem(operation("build", "schedule", server=server, host=None), 7, spec(uuid=server, flavor=pinned))
+        wanted = asked(item.spec)
+        return Claim(item, wanted, Choice(host, {"rp-h1": {"MEMORY_MB": 512}}))
+
+    found = claimed([claim(server) for server in "abc"], model.forest, CELLS, None, NOW, "nova")
+    assert found.operations.keys() == {"a", "b"}
+    assert [lost.item.operation.server for lost in found.lost] == ["c"]
+    assert {next(iter(t.cells[0].taken)) for t in found.usages["rp-h1"].topology.values()} == {2, 3}
+    lies = found.operations["b"].results["topology"]
+    assert from_dict(TopologyClaim, lies) == found.usages["rp-h1"].topology["b"]
+    model.set_usages("rp-h1", stored(Global.USAGES("rp-h1"), found.usages["rp-h1"], 30))
+    with pytest.raises(CompareFailed, match="no place left"):
+        claimed([claim("c")], model.forest, CELLS, None, NOW, "nova")
