@@ -271,16 +271,10 @@ FILTERS: Final[dict[str, tuple[str, ...]]] = {
 CODES: Final = (400, 401, 403, 404, 409, 413, 503)
 MAKERS: Final = (
     ("create_user", "/user/id"),
-    ("list_users", "/users/0/id"),
     ("create_project", "/project/id"),
-    ("list_projects", "/projects/0/id"),
     ("create_role", "/role/id"),
-    ("list_roles", "/roles/0/id"),
-    ("list_services", "/services/0/id"),
-    ("list_endpoints", "/endpoints/0/id"),
-    ("list_regions", "/regions/0/id"),
-    ("list_domains", "/domains/0/id"),
     ("create_application_credential", "/application_credential/id"),
+    ("list_regions", "/regions/0/id"),
 )
 
 

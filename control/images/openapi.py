@@ -129,7 +129,7 @@ QUERY: Final[dict[str, Schema]] = {
     "sort": {"type": "string", "pattern": "^(name|status|size)(:asc|:desc)?$"},
 }
 CODES: Final = (400, 401, 403, 404, 409, 413, 415, 416, 503)
-MAKERS: Final = (("create_image", "/id"), ("list_images", "/images/0/id"))
+MAKERS: Final = (("create_image", "/id"),)
 
 
 def _fault(code: int) -> dict[str, Schema]:

@@ -45,8 +45,7 @@ def add_links(operations: Mapping[str, tuple[str, Json]], makers: Iterable[tuple
             continue
         path, described = operations[maker]
         kept = names_in(path)
-        base = re.escape(path.removesuffix("/detail"))
-        further = re.compile(base + r"/\{([^}]*)\}(/[^{]*)?$")
+        further = re.compile(re.escape(path) + r"/\{([^}]*)\}(/[^{]*)?$")
         links = {}
         for name, (place, _) in operations.items():
             found = further.match(place)

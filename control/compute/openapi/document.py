@@ -43,24 +43,13 @@ ALSO_DONE: Final = {"server-tags.update": 204}
 
 MAKERS: Final = (
     ("servers.create", "/server/id"),
-    ("servers.list", "/servers/0/id"),
-    ("servers.detail", "/servers/0/id"),
     ("flavors.create", "/flavor/id"),
-    ("flavors.list", "/flavors/0/id"),
-    ("flavors.detail", "/flavors/0/id"),
     ("keypairs.create", "/keypair/name"),
-    ("keypairs.list", "/keypairs/0/keypair/name"),
     ("aggregates.create", "/aggregate/id"),
-    ("aggregates.index", "/aggregates/0/id"),
     ("server-groups.create", "/server_group/id"),
-    ("server-groups.list", "/server_groups/0/id"),
-    ("services.list", "/services/0/id"),
-    ("hypervisors.list", "/hypervisors/0/id"),
-    ("hypervisors.detail", "/hypervisors/0/id"),
     ("extensions.list", "/extensions/0/alias"),
-    ("instance-actions.list", "/instanceActions/0/request_id"),
 )
-"""Operations whose answer names what others are about, and where"""
+"""Operations whose answer names what others are about, and where; none whose list may be empty"""
 
 HEADERS: Final = {
     "RequestId": {"description": "names the request in logs and in the server's history", "schema": STRING},
