@@ -11,6 +11,7 @@ from control.site.options import Layout, SiteOptions
 from control.site.site import Site
 from tests.bench.subject import prefer_named_etcd
 from tests.e2e.live import DEMO_PASSWORD, Api, Cloud, running_api
+from tests.e2e.typed import NEWEST, Typed
 from tests.ports import site_ports
 
 
@@ -52,6 +53,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     finally:
         site.down()
         os.environ["PATH"] = path
+
+
+@pytest.fixture(params=[pytest.param("", marks=pytest.mark.e2e, id="default"), pytest.param(NEWEST, id=NEWEST)])
+def typed(site: Cloud, request: pytest.FixtureRequest) -> Typed:
+    """At the client's own version of the compute API, and at the highest."""
+    return Typed(site, request.param)
 
 
 @pytest.fixture(scope="session")

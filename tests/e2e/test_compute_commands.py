@@ -4,41 +4,7 @@ One story a version: an operator prepares, a server lives, the operator looks on
 is checked where it shows anything.
 """
 
-from typing import Any
-
-import pytest
-from substrate import eventually
-
-from control.compute.microversions import MAX, text
-from tests.e2e.live import Cloud
-from tests.e2e.typed import Typed
-
-NEWEST = text(MAX)
-TASK = "OS-EXT-STS:task_state"
-VERSIONS = [pytest.param("", marks=pytest.mark.e2e, id="default"), pytest.param(NEWEST, id=NEWEST)]
-
-
-@pytest.fixture(params=VERSIONS)
-def typed(site: Cloud, request: pytest.FixtureRequest) -> Typed:
-    """At one version."""
-    return Typed(site, request.param)
-
-
-def name_for(typed: Typed, what: str) -> str:
-    return f"{what}-{typed.version or 'default'}"
-
-
-async def until(typed: Typed, server: str, status: str) -> dict[str, Any]:
-    """The server at rest in this status, as `server show` says."""
-
-    def rests() -> dict[str, Any] | None:
-        shown: dict[str, Any] = typed.json("server show {s}", s=server)
-        assert shown["status"] != "ERROR" or status == "ERROR", shown.get("fault")
-        return shown if shown["status"] == status and shown[TASK] is None else None
-
-    found = await eventually(rests, 30)
-    assert found
-    return found
+from tests.e2e.typed import NEWEST, Typed, name_for, until
 
 
 def test_flavors(typed: Typed) -> None:

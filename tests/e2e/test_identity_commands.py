@@ -163,5 +163,8 @@ def test_domains_services_endpoints_and_regions(cloud: Cloud) -> None:
     assert cloud.json("endpoint", "show", endpoints[0]["ID"])["service_type"] == "compute"
     assert [r["Region"] for r in cloud.json("region", "list")] == ["RegionOne"]
     assert cloud.json("region", "show", "RegionOne")["region"] == "RegionOne"
-    for nothing in ("group", "limit", "registered limit", "access rule"):
-        assert json.loads(cloud.ok(*nothing.split(), "list", "-f", "json")) == []
+    for nothing in ("group list", "limit list", "registered limit list", "access rule list"):
+        assert json.loads(cloud.ok(*nothing.split(), "-f", "json")) == []
+    assert "admin not in group g" in cloud.run("group", "contains", "user", "g", "admin").err
+    assert named(cloud.json("federation", "domain", "list")) == {"Default"}
+    assert named(cloud.json("federation", "project", "list")) == {"admin"}

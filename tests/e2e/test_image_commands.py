@@ -94,6 +94,6 @@ def test_import_in_two_steps(demo: Cloud, disk: Path) -> None:
 
 
 def test_what_there_is_none_of(cloud: Cloud) -> None:
-    for nothing in ("task list", "metadef namespace list", "metadef resource type list"):
-        assert cloud.json("image", *nothing.split()) == []
+    for nothing in ("image task list", "image metadef namespace list", "image metadef resource type list"):
+        assert cloud.json(*nothing.split()) == []
     assert "No task found" in cloud.refused("image", "task", "show", "abc")
