@@ -67,7 +67,8 @@ class Consumers:
         if before is not None:
             self._forget(consumer, before.value)
         if stored is not None:
-            stored = evolve(stored, value=self._compact(stored.value))
+            value = self._compact(stored.value)
+            stored = Stored(stored.key, value, stored.mod_revision, stored.create_revision, stored.lease)
             self._stored[consumer] = stored
             self._note(consumer, stored.value)
 

@@ -26,7 +26,7 @@ class Kept(Generic[R]):
 
     cls: type[R]
     known: Callable[[str], Stored[R] | None]
-    """the record as far as its revisions matter"""
+    """the record, but for a provider's traits, which take time to spell"""
     get: Callable[[str], Stored[R] | None]
     set: Callable[[str, Stored[R] | None, int | None], None]
     names: Callable[[], Collection[str]]

@@ -12,8 +12,9 @@ R = TypeVar("R")
 class Known(Protocol):
     """A copy of placement's records, kept by watches, as writers use it."""
 
-    def get(self, key: Key[R]) -> Stored[R] | None:
-        """The record as last heard of; None: there is none. Raises KeyError for records that it does not follow."""
+    def get(self, key: Key[R], *, whole: bool = True) -> Stored[R] | None:
+        """The record as last heard of; None: there is none. Unless it is to be `whole`, what takes time to find may be
+        left out of it. Raises KeyError for records that it does not follow."""
 
     def learn(self, txn: Txn) -> None:
         """What the own transaction wrote, before the watch tells."""
@@ -38,14 +39,15 @@ class Reading:
         self._read = read or {}
         self.asked: dict[str, Key[Any]] = {}
 
-    def get(self, key: Key[R]) -> Stored[R] | None:
+    def get(self, key: Key[R], *, whole: bool = True) -> Stored[R] | None:
+        """`whole`: with a provider's traits, for whoever writes it again."""
         self.asked[key.path] = key
         if key.path in self._read:
             return self._read[key.path]
         if self._known is None:
             raise NotRead
         try:
-            return self._known.get(key)
+            return self._known.get(key, whole=whole)
         except KeyError:
             raise NotRead from None
 
@@ -81,5 +83,5 @@ class _After(Reading):
         self._before = reading
         self._left = left
 
-    def get(self, key: Key[R]) -> Stored[R] | None:
-        return self._left[key.path] if key.path in self._left else self._before.get(key)
+    def get(self, key: Key[R], *, whole: bool = True) -> Stored[R] | None:
+        return self._left[key.path] if key.path in self._left else self._before.get(key, whole=whole)

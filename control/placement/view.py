@@ -64,10 +64,12 @@ class View(FamiliesFollower):
                 raise StoreUnavailable("placement's watch does not follow etcd") from None
         return self.forest
 
-    def get(self, key: Key[R]) -> Stored[R] | None:
-        """One of placement's records as last heard of. Raises KeyError when it is none of placement's."""
+    def get(self, key: Key[R], *, whole: bool = True) -> Stored[R] | None:
+        """One of placement's records as last heard of; unless it is to be `whole`, a provider's traits are left out.
+        Raises KeyError when it is none of placement's."""
         stem, name = parted(key.path)
-        found: Stored[R] | None = self._families[stem].get(name)
+        family = self._families[stem]
+        found: Stored[R] | None = family.get(name) if whole else family.known(name)
         return found
 
     async def _read(self, before: asyncio.Task[int] | None) -> int:

@@ -58,7 +58,7 @@ class _Ledger:
 
     def touch(self, uuid: str) -> Found:
         if uuid not in self.found:
-            self.found[uuid] = find(self.reading, uuid)
+            self.found[uuid] = find(self.reading, uuid, whole=False)  # it is compared, not written
             self.without[uuid] = dict(self.found[uuid].usages.value.used)
         return self.found[uuid]
 

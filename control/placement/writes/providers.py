@@ -24,9 +24,9 @@ class Found:
         return self.usages.value.generation
 
 
-def find(reading: Reading, uuid: str) -> Found:
-    """Raises NotFound."""
-    provider, usages = reading.get(Global.PROVIDERS(uuid)), reading.get(Global.USAGES(uuid))
+def find(reading: Reading, uuid: str, *, whole: bool = True) -> Found:
+    """`whole`: with its traits. Raises NotFound."""
+    provider, usages = reading.get(Global.PROVIDERS(uuid), whole=whole), reading.get(Global.USAGES(uuid))
     if provider is None or usages is None:
         raise NotFound(f"No resource provider with uuid {uuid} found")
     return Found(provider, usages)

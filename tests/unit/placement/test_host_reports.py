@@ -22,7 +22,7 @@ def reported(rp: Rp, **host: int) -> Txn:
     known[Global.USAGES(rp.name).path] = stored(Global.USAGES(rp.name), Usages(rp.used))
 
     class Records(Reading):
-        def get(self, key: Any) -> Any:
+        def get(self, key: Any, *, whole: bool = True) -> Any:
             return known[key.path]
 
     offered = offered_by(facts(**host), SchedulerSettings())

@@ -30,7 +30,7 @@ class Lagging:
     store: Store
     records: dict[str, Stored[Any]] = field(factory=dict)
 
-    def get(self, key: Key[Any]) -> Stored[Any] | None:
+    def get(self, key: Key[Any], *, whole: bool = True) -> Stored[Any] | None:
         if key.path.startswith("groups/"):
             raise KeyError(key.path)
         return self.records.get(key.path)
