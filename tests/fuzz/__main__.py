@@ -19,7 +19,7 @@ from tests.fuzz.run import Outcome, run
 from tests.fuzz.targets import Target, targets
 from tests.site_client import GUEST
 
-LAST: Final = ("quotas.", "quota-classes.", "services.")
+LAST: Final = ("quotas.", "quota-classes.", "hosts.", "services.")
 """They change what all others need"""
 VERSIONS: Final = ("2.1", "2.100")
 

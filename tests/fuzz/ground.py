@@ -62,6 +62,7 @@ class Ground:
             self.admin.send("POST", "/v2.1/flavors", {"flavor": flavor}, NEWEST)
         self.pools["project"] = [self.person.project]
         self.pools["name"] = ["default"]
+        self.pools["before"] = ["2026-05-01", "2026-01-31 10:00:00"]
         self.pools["alias"] = ["os-keypairs", "os-services"]
 
     def prepare(self, operation: str) -> None:
@@ -80,6 +81,7 @@ class Ground:
             "aggregates": self._aggregates,
             "server-groups": self._groups,
             "services": self._services,
+            "hosts": self._hosts,
             "hypervisors": self._hosts,
         }.get(resource)
         if make:

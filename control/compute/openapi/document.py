@@ -33,11 +33,17 @@ ALWAYS: Final = (400, 401, 403, 404, 406, 503)
 WITH_BODY: Final = (413, 415)
 ON_WRITES: Final = (409,)
 FURTHER: Final[dict[str, tuple[int, ...]]] = {
+    "hosts.reboot": (501,),
+    "hosts.shutdown": (501,),
+    "hosts.startup": (501,),
+    "hosts.update": (501,),
     "hypervisors.uptime": (501,),
     "server-diagnostics.show": (409, 501),
     "servers.action": (501,),
 }
 """Refusals that only these know"""
+NEVER_DONE: Final = frozenset({"hosts.reboot", "hosts.shutdown", "hosts.startup"})
+"""No driver can"""
 ALSO_DONE: Final = {"server-tags.update": 204}
 """A second code of success, without a body"""
 
@@ -203,6 +209,8 @@ def _action(operation: Operation, version: int) -> Json:
 
 
 def _done(operation: Operation, version: int) -> Json:
+    if operation.name in NEVER_DONE:
+        return {}
     made = REPLIES.get(operation.name)
     schema = made(version) if made else mapping({}) if operation.reply else None
     headers = _headers("Location") if operation.name in ("servers.create", "server-tags.update") else _headers()
