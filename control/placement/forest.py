@@ -70,6 +70,13 @@ class Node:
             yield node
             waiting.extend(reversed(node.children))
 
+    def line(self) -> Iterator["Node"]:
+        """Itself and all above."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
 
 class Forest:
     """Not thread-safe. Rows of deleted providers are given again."""

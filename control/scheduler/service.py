@@ -198,12 +198,11 @@ class Scheduler:
             self._start(self._claim_in(lane), f"claims on {choice.host.host}")
 
     def _lane(self, choice: Choice) -> str:
-        """Claims that may write the same provider's usages take turns: those on one host, and all that take of one
-        that shares."""
-        own = choice.host.node
+        """Claims that write the same provider's usages take turns: those on one host, and all that take of a provider
+        which serves several hosts."""
+        own, nodes = choice.host.node, self._feed.model.forest.nodes
         assert own is not None
-        nodes = self._feed.model.forest.nodes
-        return min((uuid for uuid in choice.resources if nodes[uuid].root is not own.root), default=own.uuid)
+        return min((uuid for uuid in choice.resources if own not in nodes[uuid].line()), default=own.uuid)
 
     async def _claim_in(self, lane: str) -> None:
         """What came meanwhile goes together."""

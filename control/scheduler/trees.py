@@ -102,11 +102,9 @@ class Trees:
 
     def _tree(self, own: Node) -> Iterator[Node]:
         """The providers of its tree that count for a host: not other hosts and what is below them."""
-        above = own.parent
-        while above is not None:
-            if self._model.of_provider(above.uuid) is None:
+        for above in own.line():
+            if above is not own and self._model.of_provider(above.uuid) is None:
                 yield above
-            above = above.parent
         waiting = [own]
         while waiting:
             node = waiting.pop()

@@ -96,7 +96,7 @@ class Combination:
     def _is_subtree(self, options: list[Option]) -> bool:
         """One of the providers is above all others, or the only one."""
         nodes = [self._forest.at(row) for row in {row for option in options for row in option.rows}]
-        lines = [set(_line(node)) for node in nodes]
+        lines = [set(node.line()) for node in nodes]
         return any(all(node in line for line in lines) for node in nodes)
 
 
@@ -112,13 +112,6 @@ class _Remembered:
         for option in self._options:
             self._made.append(option)
             yield option
-
-
-def _line(node: Node | None) -> Iterator[Node]:
-    """The provider and all above it."""
-    while node is not None:
-        yield node
-        node = node.parent
 
 
 def _in_turn(iterators: Iterable[Iterator[Request]]) -> Iterator[Request]:
