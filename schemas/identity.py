@@ -27,6 +27,7 @@ class User:
     """whatever else a client gave: email, description, ...; shown beside the rest, as Keystone does"""
     epoch: int = 0
     """raised when the password changes or tokens are revoked: tokens carry it"""
+    options: dict[str, Any] = field(factory=dict)
 
 
 @record(1)
@@ -41,6 +42,7 @@ class Project:
     parent: str = DOMAIN
     """another project, or the domain"""
     extra: dict[str, Any] = field(factory=dict)
+    options: dict[str, Any] = field(factory=dict)
 
 
 @record(1)
@@ -50,6 +52,7 @@ class Role:
     name: str
     description: str = ""
     extra: dict[str, Any] = field(factory=dict)
+    options: dict[str, Any] = field(factory=dict)
 
 
 @record(1)

@@ -18,6 +18,7 @@ from control.identity.accounts import (
     with_password,
 )
 from control.identity.keys import ensure_signing_key
+from control.identity.options import IMMUTABLE
 from control.identity.passwords import Passwords
 from control.secrets import SiteKey
 from kv.keys import Global
@@ -45,7 +46,7 @@ async def bootstrap_identity(
     if region:
         await store.commit(Txn("region").put(Global.REGIONS(region), Region(region)))
     await ensure_signing_key(store, key, now)
-    roles = {name: await _seed(store, ROLES, Role(uuid4().hex, name)) for name in ROLE_NAMES}
+    roles = {name: await _seed(store, ROLES, Role(uuid4().hex, name, options={IMMUTABLE: True})) for name in ROLE_NAMES}
     projects = {
         name: await _seed(store, PROJECTS, Project(uuid4().hex, name, now, description=text))
         for name, text in PROJECT_TEXTS.items()

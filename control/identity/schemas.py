@@ -5,6 +5,7 @@ from typing import Any, Final
 from jsonschema import Draft4Validator, FormatChecker
 from jsonschema.exceptions import best_match
 
+from control.identity import options
 from schemas.errors import BadRequest
 
 _TEXT: Final = {"type": "string"}
@@ -14,7 +15,7 @@ _ID: Final = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[
 _NULLABLE_ID: Final = {"type": ["string", "null"], "minLength": 1, "maxLength": 64, "pattern": r"^[a-zA-Z0-9-]+$"}
 _TAG: Final = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^,/]*$"}
 _TAGS: Final = {"type": "array", "items": _TAG, "required": [], "maxItems": 80, "uniqueItems": True}
-_OPTIONS: Final = {"type": "object"}
+_RESOURCE_OPTIONS: Final = options.schema(options.RESOURCE)
 
 
 def _name(longest: int = 255) -> dict[str, Any]:
@@ -43,7 +44,7 @@ _USER: Final = {
     "enabled": _FLAG,
     "name": _name(),
     "password": _NULLABLE_TEXT,
-    "options": _OPTIONS,
+    "options": options.schema(options.USER),
 }
 _PROJECT: Final = {
     "description": _NULLABLE_TEXT,
@@ -53,9 +54,14 @@ _PROJECT: Final = {
     "parent_id": _NULLABLE_ID,
     "name": _name(64),
     "tags": _TAGS,
-    "options": _OPTIONS,
+    "options": _RESOURCE_OPTIONS,
 }
-_ROLE: Final = {"name": _name(), "description": _NULLABLE_TEXT, "domain_id": _NULLABLE_ID, "options": _OPTIONS}
+_ROLE: Final = {
+    "name": _name(),
+    "description": _NULLABLE_TEXT,
+    "domain_id": _NULLABLE_ID,
+    "options": _RESOURCE_OPTIONS,
+}
 _ROLE_REF: Final = {
     "type": "object",
     "properties": {"id": _ID, "name": _name()},

@@ -49,7 +49,7 @@ def user_view(user: User, base: str) -> dict[str, Any]:
         "domain_id": DOMAIN,
         "enabled": user.enabled,
         "password_expires_at": None,
-        "options": {},
+        "options": user.options,
         "links": {"self": f"{base}/users/{user.id}"},
     }
     if user.default_project is not None:
@@ -68,7 +68,7 @@ def project_view(project: Project, base: str) -> dict[str, Any]:
         "parent_id": project.parent,
         "is_domain": False,
         "tags": list(project.tags),
-        "options": {},
+        "options": project.options,
         "links": {"self": f"{base}/projects/{project.id}"},
     }
 
@@ -91,7 +91,7 @@ def role_view(role: Role, base: str) -> dict[str, Any]:
         "name": role.name,
         "domain_id": None,
         "description": role.description or None,
-        "options": {},
+        "options": role.options,
         "links": {"self": f"{base}/roles/{role.id}"},
     }
 

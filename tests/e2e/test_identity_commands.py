@@ -117,6 +117,34 @@ def test_roles(cloud: Cloud) -> None:
     assert {("admin", "manager"), ("manager", "member"), ("member", "reader")} <= rules
 
 
+def test_options_of_projects_roles_and_users(cloud: Cloud) -> None:
+    made = cloud.json("project", "create", "--immutable", "cli-fixed")
+    assert made["options"] == {"immutable": True}
+    assert "Unable to delete immutable project" in cloud.refused("project", "delete", "cli-fixed")
+    assert "Unable to update immutable project" in cloud.refused("project", "set", "--name", "x", "cli-fixed")
+    cloud.ok("project", "set", "--no-immutable", "cli-fixed")
+    cloud.ok("project", "delete", "cli-fixed")
+    assert "Unable to delete immutable role" in cloud.refused("role", "delete", "reader")
+    cloud.ok("role", "create", "--immutable", "cli-fixed")
+    assert "Unable to update immutable role" in cloud.refused("role", "set", "--name", "x", "cli-fixed")
+    cloud.ok("role", "set", "--no-immutable", "cli-fixed")
+    cloud.ok("role", "delete", "cli-fixed")
+    user = ("--password", "first", "--enable-lock-password", "--multi-factor-auth-rule", "password,token")
+    cloud.ok("user", "create", *user, "--project", "demo", "cli-locked")
+    assert cloud.json("user", "show", "cli-locked")["options"] == {
+        "lock_password": True, "multi_factor_auth_rules": [["password", "token"]],
+    }  # fmt: skip
+    cloud.ok("role", "add", "--user", "cli-locked", "--project", "demo", "member")
+    theirs = Cloud(cloud.url, "cli-locked", "first", "demo")
+    assert "HTTP 401" in theirs.refused("token", "issue"), "a password alone is not enough"
+    cloud.ok("user", "set", "--disable-multi-factor-auth", "cli-locked")
+    change = ("user", "password", "set", "--original-password", "first", "--password", "second")
+    assert "password policy disallowing password changes" in theirs.refused(*change)
+    cloud.ok("user", "set", "--disable-lock-password", "cli-locked")
+    theirs.ok(*change)
+    cloud.ok("user", "delete", "cli-locked")
+
+
 def test_application_credentials(demo: Cloud, cloud: Cloud) -> None:
     made = demo.json(
         *("application", "credential", "create", "cli-app", "--description", "for cron", "--role", "reader"),

@@ -7,7 +7,8 @@ from control.identity.call import SUBJECT, Call, Desk, read_object
 from control.identity.catalog import catalog
 from control.identity.claims import REFUSED, Claims
 from control.identity.http import json_answer
-from control.identity.login import AppLogin, Login, Scope, parse_login
+from control.identity.login import METHODS, AppLogin, Login, Scope, parse_login
+from control.identity.options import methods_suffice
 from control.identity.tokens import Standing
 from control.identity.views import domain_view, project_view, token_view
 from schemas.errors import Forbidden, Unauthorized
@@ -22,6 +23,8 @@ async def log_in(desk: Desk, request: Request) -> Response:
     user, parent, app = await _prove(desk, login)
     scope = app.project if app else await _enter(desk, login.scope, user)
     methods = tuple(dict.fromkeys((*login.methods, *(parent.methods if parent else ()))))
+    if not methods_suffice(user.options, methods, METHODS):
+        raise Unauthorized(REFUSED)
     token, standing = await desk.tokens.issue(user, scope, methods, parent=parent, app=app)
     return _answer(desk, request, token, standing, 201)
 

@@ -14,6 +14,7 @@ from control.identity.call import Call
 from control.identity.given import extra, require_domain, require_id
 from control.identity.http import json_answer
 from control.identity.lists import is_true
+from control.identity.options import merged, require_deletable, require_mutable
 from control.identity.schemas import validate
 from control.identity.views import domain_project_view, domain_view, project_view
 from schemas.errors import BadRequest, Forbidden, NotFound
@@ -76,11 +77,12 @@ async def update_project(call: Call) -> Response:
         raise Forbidden("Update of `parent_id` is not allowed.")
     if given.get("is_domain"):
         raise BadRequest("Update of `is_domain` is not allowed.")
-    return await _updated(call, partial(_changed, given))
+    return _answer(call, await _update(call, given, partial(_changed, given)))
 
 
 async def delete_project(call: Call) -> Response:
     gone = call.part("project")
+    require_deletable("project", (await read(call.desk.store, PROJECTS, gone)).value)
     if call.desk.directory.children_of(gone):
         raise Forbidden(
             f"Cannot delete the project {gone} since it is not a leaf in the hierarchy. Use the cascade option if you "
@@ -99,15 +101,11 @@ async def list_project_tags(call: Call) -> Response:
 
 async def update_project_tags(call: Call) -> Response:
     validate("tags", call.body)
-    project, revision = await update(
-        call.desk.store, PROJECTS, call.part("project"), partial(_with_tags, call.body["tags"])
-    )
-    await call.desk.seen(revision)
-    return _tags(call, project)
+    return _tags(call, await _update(call, call.body, partial(_with_tags, call.body["tags"])))
 
 
 async def delete_project_tags(call: Call) -> Response:
-    await _updated(call, partial(_with_tags, []))
+    await _update(call, {"tags": []}, partial(_with_tags, []))
     return Response(status_code=204)
 
 
@@ -119,7 +117,7 @@ async def get_project_tag(call: Call) -> Response:
 async def create_project_tag(call: Call) -> Response:
     tag = call.part("tag")
     validate("tag", tag)
-    await _updated(call, lambda project: _with_tags([*project.tags, tag], project))
+    await _update(call, {"tags": [tag]}, lambda project: _with_tags([*project.tags, tag], project))
     return Response(status_code=201, headers={"Location": call.url})
 
 
@@ -128,7 +126,7 @@ async def delete_project_tag(call: Call) -> Response:
         _require_tag(call, project)
         return _with_tags([tag for tag in project.tags if tag != call.part("tag")], project)
 
-    await _updated(call, without)
+    await _update(call, {"tags": []}, without)
     return Response(status_code=204)
 
 
@@ -150,10 +148,16 @@ def _one_domain() -> Forbidden:
     return Forbidden(f"This site has one domain, '{DOMAIN}': it cannot be changed or removed, nor another be made.")
 
 
-async def _updated(call: Call, change: Callable[[Project], Project]) -> Response:
-    project, revision = await update(call.desk.store, PROJECTS, call.part("project"), change)
+async def _update(call: Call, given: dict[str, Any], change: Callable[[Project], Project]) -> Project:
+    """By a change that `given` asks for."""
+
+    def changed(project: Project) -> Project:
+        require_mutable("project", project, given)
+        return change(project)
+
+    project, revision = await update(call.desk.store, PROJECTS, call.part("project"), changed)
     await call.desk.seen(revision)
-    return _answer(call, project)
+    return project
 
 
 def _answer(call: Call, project: Project, status: int = 200) -> Response:
@@ -171,6 +175,7 @@ def _changed(given: dict[str, Any], project: Project) -> Project:
         enabled=given.get("enabled", project.enabled),
         description=given.get("description", project.description) or "",
         extra={**project.extra, **extra(given, OWN)},
+        options=merged(project.options, given),
     )
     return _with_tags(given.get("tags", project.tags), changed)
 

@@ -11,6 +11,7 @@ from control.identity.accounts import ROLES, create, read, remove, update
 from control.identity.call import Call
 from control.identity.given import extra, require_id
 from control.identity.http import json_answer
+from control.identity.options import merged, require_deletable, require_mutable
 from control.identity.schemas import validate
 from control.identity.views import inference_view, role_view
 from kv.keys import Global
@@ -45,7 +46,7 @@ async def update_role(call: Call) -> Response:
     validate("role update", given)
     _require_global(given)
     require_id(given, call.part("role"))
-    role, revision = await update(call.desk.store, ROLES, call.part("role"), partial(_changed, given))
+    role, revision = await update(call.desk.store, ROLES, call.part("role"), partial(_updated, given))
     await call.desk.seen(revision)
     return _answer(call, role)
 
@@ -53,6 +54,7 @@ async def update_role(call: Call) -> Response:
 async def delete_role(call: Call) -> Response:
     """Grants that name it beside others keep the id, which means nothing from now on."""
     gone = call.part("role")
+    require_deletable("role", (await read(call.desk.store, ROLES, gone)).value)
     revision = await remove(
         call.desk.store, ROLES, gone, lambda grant: grant.roles == {gone}, lambda app: app.roles == {gone}
     )
@@ -124,12 +126,18 @@ def _answer(call: Call, role: Role, status: int = 200) -> Response:
     return json_answer({"role": role_view(role, call.desk.base)}, status)
 
 
+def _updated(given: dict[str, Any], role: Role) -> Role:
+    require_mutable("role", role, given)
+    return _changed(given, role)
+
+
 def _changed(given: dict[str, Any], role: Role) -> Role:
     return evolve(
         role,
         name=given.get("name", role.name),
         description=given.get("description", role.description) or "",
         extra={**role.extra, **extra(given, OWN)},
+        options=merged(role.options, given),
     )
 
 

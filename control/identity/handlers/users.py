@@ -14,6 +14,7 @@ from control.identity.call import Call, Desk, read_object
 from control.identity.claims import REFUSED
 from control.identity.given import extra, require_domain, require_id
 from control.identity.http import json_answer
+from control.identity.options import LOCK_PASSWORD, merged
 from control.identity.schemas import validate
 from control.identity.views import project_view, user_view
 from schemas.errors import BadRequest, Unauthorized
@@ -48,6 +49,7 @@ async def create_user(call: Call) -> Response:
         enabled=given.get("enabled", True),
         default_project=given.get("default_project_id"),
         extra=extra(given, OWN),
+        options=merged({}, given),
     )
     await call.desk.seen(await create(call.desk.store, USERS, user))
     return _answer(call, user, 201)
@@ -83,6 +85,11 @@ async def change_password(desk: Desk, request: Request) -> Response:
     hashed = stored.value.password_hash if stored and stored.value.enabled else None
     if not await desk.passwords.matches(hashed, given["original_password"]) or stored is None:
         raise Unauthorized(REFUSED)
+    if stored.value.options.get(LOCK_PASSWORD):
+        raise BadRequest(
+            "You cannot change your password at this time due to password policy disallowing password changes. Please "
+            "contact your administrator to reset your password."
+        )
     changed = partial(with_password, password_hash=await desk.passwords.hash(_password(given)))
     _, revision = await update(desk.store, USERS, stored.value.id, changed)
     await desk.seen(revision)
@@ -114,5 +121,6 @@ def _changed(given: dict[str, Any], hashed: str | None, user: User) -> User:
         enabled=given.get("enabled", user.enabled),
         default_project=given.get("default_project_id", user.default_project),
         extra={**user.extra, **extra(given, OWN)},
+        options=merged(user.options, given),
     )
     return with_password(changed, hashed) if hashed else changed
