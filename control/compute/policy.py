@@ -1,14 +1,11 @@
 """Who may do what: Nova's rule names and defaults, checked by oslo.policy, overridable by a policy.yaml."""
 
-import time
-from pathlib import Path
 from typing import Final, Literal
 
 from attrs import evolve
-from oslo_config import cfg
-from oslo_policy import policy
 
-from schemas.errors import BadRequest, Forbidden, KilonovaError
+from control.rules import Rules, Verdicts
+from schemas.errors import BadRequest, Forbidden
 from schemas.identity import Identity
 
 PREFIX: Final = "os_compute_api:"
@@ -71,59 +68,29 @@ def full_name(rule: str) -> str:
     return rule if rule.startswith("compute:") or rule in _BASE else PREFIX + rule
 
 
-REMEMBERED_SECONDS: Final = 5.0
-"""An edited policy file takes effect within this time."""
-
-
-class BadPolicyError(KilonovaError):
-    """The policy file cannot be used."""
-
-
 class Policy:
     """Verdicts are remembered by what they depend on in Nova's vocabulary of rules: rule, roles, whether the project
     and the user are the asker's own; a file may also name users and projects, so those count too when there is one."""
 
     def __init__(self, rules: dict[str, Role], file: str = "") -> None:
-        conf = cfg.ConfigOpts()
-        conf([], default_config_files=[], default_config_dirs=[])
-        if file and not Path(file).is_file():
-            raise BadPolicyError(f"no policy file at {file}: correct api.policy_file or leave it empty")
-        self._custom = bool(file)
-        self._enforcer = policy.Enforcer(conf, policy_file=str(Path(file).resolve()) if file else None)
-        conf.set_override("policy_dirs", [], group="oslo_policy")
-        self._enforcer.suppress_default_change_warnings = True
-        self._enforcer.suppress_deprecation_warnings = True
-        self._enforcer.register_defaults(
-            [policy.RuleDefault(name, check) for name, check in _BASE.items()]
-            + [policy.RuleDefault(full_name(name), CHECKS[role]) for name, role in (rules | FURTHER).items()]
-        )
-        if self._custom:
-            self._enforcer.load_rules()
-        else:  # without a file nothing is looked for on disk
-            defaults = self._enforcer.registered_rules.items()
-            self._enforcer.set_rules({name: rule.check for name, rule in defaults}, use_conf=False)
-        self._verdicts: dict[tuple[object, ...], bool] = {}
-        self._forget_at = 0.0
+        defaults = {full_name(name): CHECKS[role] for name, role in (rules | FURTHER).items()}
+        self._rules = Rules(_BASE | defaults, file, setting="api.policy_file")
+        self._verdicts = Verdicts()
 
     def judged(self, identity: Identity) -> Identity:
         """With what the rule `context_is_admin` says of it, which only a file can make another than the role."""
-        return evolve(identity, admin=self.allows(identity, "context_is_admin")) if self._custom else identity
+        return evolve(identity, admin=self.allows(identity, "context_is_admin")) if self._rules.by_file else identity
 
     def allows(self, identity: Identity, rule: str, project: str | None = None, user: str | None = None) -> bool:
         """`project` and `user` own what is acted on; None: the asker."""
         project, user = project or identity.project, user or identity.user
-        now = time.monotonic()
-        if now >= self._forget_at:
-            self._verdicts.clear()
-            self._forget_at = now + REMEMBERED_SECONDS
         own = (project == identity.project, user == identity.user)
-        key = (rule, identity.roles, own, (identity.user, identity.project, project, user) if self._custom else None)
-        verdict = self._verdicts.get(key)
-        if verdict is None:
-            target = {"project_id": project, "user_id": user, "tenant_id": project}
-            verdict = bool(self._enforcer.enforce(full_name(rule), target, _credentials(identity)))
-            self._verdicts[key] = verdict
-        return verdict
+        who = (identity.user, identity.project, project, user) if self._rules.by_file else None
+        target = {"project_id": project, "user_id": user, "tenant_id": project}
+        return self._verdicts.of(
+            (rule, identity.roles, own, who),
+            lambda: self._rules.allow(full_name(rule), target, _credentials(identity)),
+        )
 
     def check(self, identity: Identity, rule: str, project: str | None = None, user: str | None = None) -> None:
         """Raises Forbidden."""

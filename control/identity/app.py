@@ -30,7 +30,13 @@ log = structlog.get_logger()
 def identity_app(top: Top, tokens: Tokens) -> Starlette:
     """To be mounted at /identity. `tokens.run()` is its owner's to run."""
     api = top.settings.api
-    desk = Desk(tokens, Passwords(), Rules(DEFAULTS, api.identity_policy_file), api.url, api.region)
+    desk = Desk(
+        tokens,
+        Passwords(),
+        Rules(DEFAULTS, api.identity_policy_file, setting="api.identity_policy_file"),
+        api.url,
+        api.region,
+    )
 
     async def versions(_: Request) -> Response:
         return json_answer({"versions": {"values": [_version(desk)]}}, 300)

@@ -87,7 +87,7 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
         tokens=tokens,
         blobs=open_blobs(top),
         grants=Grants(tokens.keys, api.url),
-        rules=Rules(DEFAULTS, api.image_policy_file),
+        rules=Rules(DEFAULTS, api.image_policy_file, setting="api.image_policy_file"),
         api_url=api.url,
         spool_dir=api.spool_dir,
         max_bytes=int(api.image_max_gb * (1 << 30)),

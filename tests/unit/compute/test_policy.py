@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from control.compute.operations import OPERATIONS, default_rules
-from control.compute.policy import BadPolicyError, Policy
+from control.compute.policy import Policy
+from control.rules import BadRulesError
 from schemas.errors import Forbidden
 from schemas.identity import Identity
 
@@ -75,7 +76,7 @@ def test_a_file_says_who_is_an_admin(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(BadPolicyError, match="no policy file at"):
+    with pytest.raises(BadRulesError, match="no policy file at"):
         Policy(default_rules(), str(tmp_path / "none.yaml"))
 
 
