@@ -17,7 +17,7 @@ from schemas.settings import Settings
 
 ENTRY_POINTS: Final = "kilonova.scheduler.request_filters"
 
-FOLLOWING_SERVERS: Final = ("NumInstancesFilter", "AggregateNumInstancesFilter")
+FOLLOWING_SERVERS: Final = ("NumInstancesFilter", "AggregateNumInstancesFilter", "JsonFilter")
 """Filters that ask which servers are on a host"""
 
 

@@ -1,6 +1,7 @@
 """The order of hosts: weighers' numbers normalised to 0..1 over the hosts that are left, multiplied and summed."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from attrs import frozen
@@ -9,6 +10,9 @@ from control.scheduler.columns import Column
 from control.scheduler.model import Model
 from control.scheduler.request import Request
 from control.scheduler.weighers.shape import Weigher
+
+METRICS: Final = "metrics_weight_multiplier"
+"""How aggregates call the option `weight_multiplier` of `[metrics]`"""
 
 
 @frozen(eq=False)
@@ -47,8 +51,8 @@ def _multiplier(model: Model, rows: Column, request: Request, weigher: Weigher) 
     """The option's value; where aggregates give another, the least of those."""
     name = weigher.multiplier
     settings = request.settings
-    options = (settings.filter_scheduler, settings.metrics)
-    value = next((float(getattr(o, name)) for o in options if hasattr(o, name)), weigher.default) * weigher.sign
+    default = settings.metrics.weight_multiplier if name == METRICS else weigher.default
+    value = float(getattr(settings.filter_scheduler, name, default)) * weigher.sign
     overriding = [a for a in model.aggregates.values() if name in a.metadata] if name else []
     if not overriding:
         return value

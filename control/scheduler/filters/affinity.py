@@ -38,9 +38,8 @@ def different_host(model: Model, request: Request) -> Iterable[tuple[str, Column
 
 
 def same_host(model: Model, request: Request) -> Iterable[tuple[str, Column]]:
-    hosts = _hinted(request, "same_host")
-    if hosts:
-        yield "not the host of a server to share with", ~model.only(hosts)
+    """Servers that are nowhere have no host to share."""
+    yield "not the host of a server to share with", ~model.only(_hinted(request, "same_host"))
 
 
 def _hinted(request: Request, hint: str) -> frozenset[str]:

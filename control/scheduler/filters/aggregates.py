@@ -13,9 +13,10 @@ _SCOPE: Final = "aggregate_instance_extra_specs"
 def extra_specs(state: HostState, request: Request) -> str | None:
     """Every spec of the scope (or without any) is met by a value of one of the host's aggregates."""
     for key, wanted in request.extra_specs.items():
-        scope, _, name = key.rpartition(":")
-        if scope not in ("", _SCOPE):
+        scope, divided, name = key.partition(":")
+        if divided and scope != _SCOPE:
             continue
+        name = name or scope
         values = _words(state, name)
         if not any(matches(wanted, value) for value in values):
             return f"no aggregate has {name} {wanted}"

@@ -1,10 +1,11 @@
 """What the host is and whether it serves."""
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from control.scheduler.columns import Column
+from control.scheduler.filters.attributes import attribute
 from control.scheduler.filters.shapes import HostFilter, MaskFilter
 from control.scheduler.model import HostState, Model
 from control.scheduler.request import Request
@@ -23,10 +24,10 @@ def capabilities(state: HostState, request: Request) -> str | None:
     when the host reports nothing of that name, as in Nova."""
     for key, name in capability_keys(request):
         wanted = request.extra_specs[key]
-        found = _capability(state, name)
+        found = attribute(state, name.split(":"))
         if found is None and key == name:
             continue
-        if found is None or not matches(wanted, found):
+        if found is None or not matches(wanted, str(found)):
             return f"lacks capability {name} {wanted}"
     return None
 
@@ -41,33 +42,6 @@ def capability_keys(request: Request) -> list[tuple[str, str]]:
         elif scope == "capabilities":
             found.append((key, rest))
     return found
-
-
-def _capability(state: HostState, name: str) -> str | None:
-    facts = state.facts
-    if facts is None:
-        return None
-    head, *rest = name.split(":")
-    free = {c: state.usages.value.used.get(c, 0) if state.usages else 0 for c in ("MEMORY_MB", "DISK_GB", "VCPU")}
-    known: Mapping[str, Any] = {
-        "host": state.host,
-        "hypervisor_type": facts.hypervisor_type,
-        "hypervisor_version": facts.hypervisor_version,
-        "hypervisor_hostname": facts.hypervisor_hostname,
-        "vcpus_total": facts.vcpus,
-        "vcpus_used": free["VCPU"],
-        "total_usable_ram_mb": facts.memory_mb,
-        "free_ram_mb": facts.memory_mb - free["MEMORY_MB"],
-        "total_usable_disk_gb": facts.local_gb,
-        "free_disk_mb": (facts.local_gb - free["DISK_GB"]) * 1024,
-        "num_io_ops": facts.io_ops,
-        "cpu_info": facts.cpu_info,
-        **facts.cpu_info,
-    }
-    value = known.get(head)
-    for part in rest:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return None if value is None else str(value)
 
 
 _NUMERIC: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -89,24 +63,23 @@ _TEXTUAL: Final[dict[str, Callable[[str, str], bool]]] = {
 
 def matches(wanted: str, found: str) -> bool:
     """Nova's extra spec operators; a plain value means equality, `=` means at least."""
-    words = wanted.split()
-    if not words:
-        return found == ""
-    sign, rest = words[0], words[1:]
-    if sign in _NUMERIC and rest:
-        try:
-            return bool(_NUMERIC[sign](float(found), float(rest[0])))
-        except ValueError:
-            return False
-    if sign in _TEXTUAL and rest:
-        return bool(_TEXTUAL[sign](found, rest[0]))
-    if sign == "<in>":
-        return " ".join(rest) in found
-    if sign == "<all-in>":
-        return all(word in found for word in rest)
+    sign, *rest = wanted.split() or [""]
     if sign == "<or>":
         return found in [word for word in rest if word != "<or>"]
-    return found == wanted
+    if sign not in _NUMERIC and sign not in _TEXTUAL and sign not in ("<in>", "<all-in>"):
+        return found == wanted
+    if not rest:
+        return False
+    if sign == "<in>":
+        return rest[0] in found
+    if sign == "<all-in>":
+        return all(word in found for word in rest)
+    if sign in _TEXTUAL:
+        return bool(_TEXTUAL[sign](found, rest[0]))
+    try:
+        return bool(_NUMERIC[sign](float(found), float(rest[0])))
+    except ValueError:
+        return False
 
 
 def metrics(state: HostState, request: Request) -> str | None:

@@ -16,6 +16,13 @@ KEYS: Final = frozenset(
     }
 )
 
+ARCHITECTURES: Final = {
+    **dict.fromkeys(("amd64", "x64"), "x86_64"),
+    **dict.fromkeys(("x86", "i386", "i486", "i586", "ia32"), "i686"),
+    "arm64": "aarch64",
+}
+"""other names of architectures"""
+
 
 def properties(state: HostState, request: Request) -> str | None:
     """Architecture, hypervisor type and version, and virtual machine mode."""
@@ -24,15 +31,17 @@ def properties(state: HostState, request: Request) -> str | None:
         return None
     default = request.settings.filter_scheduler.image_properties_default_architecture
     arch = wanted.get("hw_architecture") or wanted.get("architecture") or default
-    if arch and arch not in facts.architectures:
+    if arch and ARCHITECTURES.get(arch.lower(), arch.lower()) not in facts.architectures:
         return f"has no architecture {arch}"
     kind = wanted.get("img_hv_type") or wanted.get("hypervisor_type")
     if kind and kind.lower() not in _types(facts.hypervisor_type):
         return f"is not of hypervisor type {kind}"
     mode = wanted.get("hw_vm_mode") or wanted.get("vm_mode")
-    if mode and mode.lower() not in ("hvm", "hv"):
+    if mode and mode.lower() not in ("hvm", "hv", "baremetal"):
         return f"has no vm mode {mode}"
     version = wanted.get("img_hv_requested_version") or wanted.get("hypervisor_version_requires")
+    if not (arch or kind or mode):
+        return None  # a version of whatever says nothing
     if version and not _version_fits(version, facts.hypervisor_version):
         return f"is not of hypervisor version {version}"
     return None

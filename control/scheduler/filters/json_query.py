@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, Final
 
+from control.scheduler.filters.attributes import attribute
 from control.scheduler.filters.shapes import HostFilter, MaskFilter
 from control.scheduler.model import HostState
 from control.scheduler.request import Request
@@ -15,6 +16,7 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     ">": operator.gt,
     "<=": operator.le,
     ">=": operator.ge,
+    "in": operator.contains,
 }
 
 
@@ -28,50 +30,29 @@ def query(state: HostState, request: Request) -> str | None:
 
 
 def _evaluate(node: Any, state: HostState) -> Any:
-    """Raises KeyError for an unknown operator, TypeError where values cannot be compared."""
+    """What is not known is left out, and a comparison with nothing fails, as in Nova. Raises KeyError for an unknown
+    operator, TypeError where values cannot be compared."""
+    if node == "$num_instances":
+        return len(state.servers)
     if isinstance(node, str) and node.startswith("$"):
-        return _variable(node[1:], state)
+        return attribute(state, node[1:].split("."))
     if not isinstance(node, list):
         return node
     if not node:
         return True
-    sign, values = node[0], [_evaluate(n, state) for n in node[1:]]
-    if sign == "not":
-        return not any(values)
+    sign, found = node[0], [_evaluate(n, state) for n in node[1:]]
+    values = [value for value in found if value is not None]
     if sign in ("and", "or"):
         return (all if sign == "and" else any)(values)
-    if sign == "in":
-        return values[0] in values[1:]
+    if sign == "not":
+        return not all(values)
     compare = _COMPARE[sign]
-    return bool(values) and all(compare(values[0], other) for other in values[1:])
-
-
-def _variable(path: str, state: HostState) -> Any:
-    """None for what is not known."""
-    facts = state.facts
-    if facts is None:
-        return None
-    used = state.usages.value.used if state.usages else {}
-    value: Any = {
-        "host": state.host,
-        "free_ram_mb": facts.memory_mb - used.get("MEMORY_MB", 0),
-        "total_usable_ram_mb": facts.memory_mb,
-        "free_disk_mb": (facts.local_gb - used.get("DISK_GB", 0)) * 1024,
-        "total_usable_disk_gb": facts.local_gb,
-        "vcpus_total": facts.vcpus,
-        "vcpus_used": used.get("VCPU", 0),
-        "num_io_ops": facts.io_ops,
-        "num_instances": len(state.servers),
-        "hypervisor_type": facts.hypervisor_type,
-        "hypervisor_version": facts.hypervisor_version,
-        "hypervisor_hostname": facts.hypervisor_hostname,
-        "cpu_info": facts.cpu_info,
-    }
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+    if len(values) < 2:
+        return False
+    first, *others = values
+    return first in others if sign == "in" else all(compare(first, other) for other in others)
 
 
 FILTERS: Final[dict[str, HostFilter | MaskFilter]] = {
-    "JsonFilter": HostFilter(query, wanted=lambda r: bool(r.spec.scheduler_hints.get("query"))),
+    "JsonFilter": HostFilter(query, wanted=lambda r: bool(r.spec.scheduler_hints.get("query")), counts=True),
 }

@@ -34,6 +34,15 @@ def members(model: Model, rows: Column, request: Request) -> Column:
     return weights[rows]
 
 
+MOST_DEVICES: Final = 99
+"""Where there are more, devices are not scarce."""
+
+
+def devices(model: Model, rows: Column, _: Request) -> Column:
+    """Free PCI devices, for which hosts are kept from those who need none, and from being used in small pieces."""
+    return np.minimum(model.numbers["pci_devices"][rows], MOST_DEVICES)
+
+
 def same_cell(model: Model, rows: Column, request: Request) -> Column:
     """For moves: the server's present cell before others."""
     return model.cells[request.source_cell or ""][rows].astype(np.float64)
@@ -72,7 +81,7 @@ BUILT_IN: Final[dict[str, Weigher]] = {
     "CPUWeigher": Weigher(free("VCPU"), "cpu_weight_multiplier", consumes="VCPU"),
     "DiskWeigher": Weigher(free("DISK_GB"), "disk_weight_multiplier", consumes="DISK_GB"),
     "IoOpsWeigher": Weigher(number("io_ops"), "io_ops_weight_multiplier"),
-    "PCIWeigher": Weigher(number("pci_devices"), "pci_weight_multiplier", sign=-1.0),
+    "PCIWeigher": Weigher(devices, "pci_weight_multiplier", sign=-1.0),
     "ServerGroupSoftAffinityWeigher": Weigher(
         members, "soft_affinity_weight_multiplier", wanted=_policy("soft-affinity")
     ),
@@ -88,7 +97,7 @@ BUILT_IN: Final[dict[str, Weigher]] = {
     "ImagePropertiesWeigher": Weigher(
         image_properties, "image_props_weight_multiplier", wanted=lambda r: bool(r.properties)
     ),
-    "MetricsWeigher": Weigher(metrics, "weight_multiplier", wanted=lambda r: bool(weighed_metrics(r))),
+    "MetricsWeigher": Weigher(metrics, "metrics_weight_multiplier", wanted=lambda r: bool(weighed_metrics(r))),
 }
 ENTRY_POINTS: Final = "kilonova.scheduler.weighers"
 

@@ -37,11 +37,12 @@ def reason(name: str, request: RequestSpec, *aggregates: Any, **more: Any) -> di
         ({"aggregate_instance_extra_specs:tier": "<or> 1 <or> 2"}, "ab"),
         ({"tier": ">= 2"}, "b"),
         ({"hw:cpu_policy": "dedicated"}, "abc"),
+        ({"aggregate_instance_extra_specs:rack:row": "7"}, "b"),
         ({"ssd": "no"}, ""),
     ],
 )
 def test_extra_specs_of_aggregates(specs: dict[str, str], hosts: str) -> None:
-    some = (aggregate(1, "a", ssd="true", tier="1"), aggregate(2, "b", tier="2,3"))
+    some = (aggregate(1, "a", ssd="true", tier="1"), aggregate(2, "b", tier="2,3", **{"rack:row": "7"}))
     assert left("AggregateInstanceExtraSpecsFilter", spec(flavor=flavor(extra_specs=specs)), *some) == hosts
 
 
@@ -119,7 +120,11 @@ def test_hints_of_other_servers_and_of_networks() -> None:
     assert hosts("DifferentHostFilter", different_host=["s1", "s2"]) == "c"
     assert hosts("DifferentHostFilter", different_host="s1") == "bc"
     assert hosts("SameHostFilter", same_host="s2") == "b"
-    assert hosts("SameHostFilter", same_host="unknown") == "abc"
+    assert hosts("SameHostFilter", same_host=["s1", "unknown"]) == "a"
+    nowhere = decided(
+        HOSTS, spec(scheduler_hints={"same_host": "unknown"}), settings=with_filters("SameHostFilter"), hinted=hinted
+    )
+    assert isinstance(nowhere, Refusal)
     near = [Sketch("a", facts=facts(host_ip="10.0.0.9")), Sketch("b", facts=facts(host_ip="10.0.1.9"))]
 
     def around(**hints: str) -> str:
@@ -139,6 +144,13 @@ def test_hints_of_other_servers_and_of_networks() -> None:
         ('["or", ["=", "$host", "b"], ["=", "$cpu_info.model", "none"]]', "b"),
         ('["=", "$hypervisor_type", "QEMU"]', "abc"),
         ('["<", "$unheard_of", 1]', ""),
+        ('["or", ["<", "$unheard_of", 1], ["=", "$host", "c"]]', "c"),
+        ('["=", "$host"]', ""),
+        ('["in"]', ""),
+        ('["in", "$host", "a", "c"]', "ac"),
+        ('["not", ["=", "$host", "a"], ["=", 1, 1]]', "bc"),
+        ('["and", ["not", ["=", "$host", "a"]], ["=", "$num_instances", 0]]', "bc"),
+        ('["<", "$free_disk_mb", "much"]', ""),
         ('["xor", 1, 2]', ""),
         ("no json", ""),
         ("[]", "abc"),

@@ -14,6 +14,7 @@ from control.scheduler.weighers.table import BUILT_IN, UnknownWeigherError, load
 from schemas.group import Policy, ServerGroup
 from schemas.server import ImageRef
 from schemas.settings import MetricsSettings, Settings
+from schemas.topology import PciPool
 
 
 def alone(name: str, **more: Any) -> Settings:
@@ -96,6 +97,17 @@ def test_metrics_are_summed_by_their_ratios() -> None:
     )
     assert names(decided(hosts, spec(), settings=settings)) == ["cold", "hot"]
     assert names(decided([Sketch("silent"), *hosts], spec(), settings=settings)) == ["cold", "hot", "silent"]
+    turned = aggregate(1, ["hot", "cold"], metrics_weight_multiplier="-1")
+    assert names(decided(hosts, spec(), settings=settings, aggregates=[turned])) == ["hot", "cold"]
+
+
+def test_hosts_with_devices_are_kept_and_beyond_many_all_are_alike() -> None:
+    some = {n: (PciPool("10de", "1db1", n),) for n in (500, 100, 2)}
+    hosts = [*(Sketch(f"host{n}", facts=facts(pci=pools)) for n, pools in some.items()), Sketch("none")]
+    assert names(decided(hosts, spec(), settings=alone("PCIWeigher")))[:2] == ["none", "host2"]
+    model = model_of(hosts)
+    raw = BUILT_IN["PCIWeigher"].run(model, model.rows_of(["host500", "host100", "host2", "none"]), asked(spec()))
+    assert raw.tolist() == [99, 99, 2, 0]
 
 
 def test_images_with_the_same_properties_meet() -> None:
