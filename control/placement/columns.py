@@ -11,6 +11,9 @@ NOT_OFFERED: Final = -1
 HUGE: Final = 2**62
 """A capacity beyond counts as this: it still fits the column, and no use of it does come near."""
 
+MOST: Final = 2**31 - 1
+"""The largest max_unit that there can be"""
+
 
 class Column:
     """One resource class over all rows."""
@@ -28,6 +31,8 @@ class Column:
 
     def fits(self, amount: int) -> Mask:
         """Where one allocation may take `amount`, which is positive."""
+        if amount > MOST:
+            return np.zeros(len(self.room), dtype=np.bool_)
         found: Mask = self.room >= amount
         if self._ruled:
             found &= (self.least <= amount) & (amount % self.step == 0)
