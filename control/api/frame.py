@@ -5,13 +5,13 @@ import os
 import time
 from functools import lru_cache
 from typing import Any, Final
-from uuid import uuid4
 
 import orjson
 import structlog
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runtime import ambient
 from schemas.context import BRIEFLY, OPERATION, REQUEST_ID, TRACEPARENT, new_traceparent, valid_traceparent
 from schemas.errors import TooLarge, fault_name
 
@@ -50,7 +50,7 @@ class Frame:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = f"req-{uuid4()}"
+        request_id = f"req-{ambient.new_uuid()}"
         REQUEST_ID.set(request_id)
         given = next((v for k, v in scope["headers"] if k == b"traceparent"), b"").decode("latin-1")
         TRACEPARENT.set(valid_traceparent(given) or new_traceparent(os.urandom(24)))

@@ -88,7 +88,11 @@ def _sealed(call: Call, asked: dict[str, Any], password: str) -> str | None:
 
 
 def make_password() -> str:
-    return "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(PASSWORD_LENGTH))
+    letters, number = "", secrets.randbelow(len(_PASSWORD_LETTERS) ** PASSWORD_LENGTH)  # asks the kernel once
+    for _ in range(PASSWORD_LENGTH):
+        number, digit = divmod(number, len(_PASSWORD_LETTERS))
+        letters += _PASSWORD_LETTERS[digit]
+    return letters
 
 
 @frozen
