@@ -65,11 +65,12 @@ class Picking:
             else:
                 return
             state = self._state(place)
+            alternates = self._alternates(state)  # before anything is taken: they are for when it was given back
             resources = self.resources(state)
             if resources is None:
                 continue
             given[place] += 1
-            yield Choice(state, resources, self._alternates(state))
+            yield Choice(state, resources, alternates)
             if given[place] < self.room[place]:
                 worth = float(total[place] - given[place] * drop[place])
                 heapq.heappush(self._begun, (-worth, float(rank[self.rows[place]]), place))
