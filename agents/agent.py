@@ -10,13 +10,14 @@ from agents.crew import Crew
 from agents.drivers.base import Driver
 from agents.inventory import Inventory
 from agents.jobs import Jobs
+from agents.prefetch import Prefetch
 from agents.voice import Voice
 from bus.client import Bus
 from bus.service import Endpoint, Service
 from runtime import ambient
-from schemas.codec import RELEASE
+from schemas.codec import RELEASE, from_dict
 from schemas.errors import BadRequest, GuestNotFound, KilonovaError, Unavailable, WrongState
-from schemas.guest import GuestState, PowerState
+from schemas.guest import GuestState, ImageGrant, PowerState
 from schemas.messages import Command, CommandReply, Hello, HostCall, HostCallReply, Probe, ProbeReply
 from schemas.settings import AgentSettings
 from schemas.subjects import host_verb
@@ -62,6 +63,7 @@ class Agent:
         self._jobs = Jobs(
             driver, self.session, self._voice.report, lambda state: self._changes.known(state), self._voice.progress
         )
+        self._prefetch = Prefetch(driver)
         self._changes = Changes(self._voice.changed, self._jobs.is_busy)
         self._crew = crew or Crew(bus, settings.cell, settings.heartbeat_seconds)
         self._runs_crew = crew is None
@@ -86,6 +88,7 @@ class Agent:
             self._crew.leave(self)
             for endpoint in self._endpoints:
                 await self._service.withdraw(endpoint)
+            await self._prefetch.close()
             await self._jobs.close()
             await self._driver.close()
 
@@ -183,6 +186,8 @@ class Agent:
                 if state.vnc is None:
                     raise WrongState(f"Instance {question.server} has no VNC server while it is off")
                 return HostCallReply(state.vnc)
+            case "cache-image":
+                return HostCallReply(await self._prefetch.ask(from_dict(ImageGrant, question.options["image"])))
             case "guest-state":
                 return HostCallReply(state=await self._state(question.server))
             case "inventory":

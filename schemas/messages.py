@@ -215,8 +215,9 @@ class HostCall:
 
     cell: str
     host: str
-    verb: Literal["console-output", "diagnostics", "vnc-console", "guest-state", "inventory"]
-    """inventory: look at all guests in a moment and tell; it has no server"""
+    verb: Literal["console-output", "diagnostics", "vnc-console", "guest-state", "inventory", "cache-image"]
+    """inventory: look at all guests in a moment and tell; cache-image: have the image of the options at hand. They have
+    no server."""
     server: str
     options: dict[str, Any] = field(factory=dict)
 
@@ -224,7 +225,8 @@ class HostCall:
 @record(1)
 @frozen
 class HostCallReply:
-    """`output`: what is on the serial console, or the `host:port` of the VNC server."""
+    """`output`: what is on the serial console, the `host:port` of the VNC server, or whether an image is `cached` or
+    `fetching`."""
 
     output: str = ""
     diagnostics: Diagnostics | None = None

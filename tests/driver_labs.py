@@ -83,6 +83,9 @@ class Lab(ABC):
     def image(self) -> ImageGrant: ...
 
     @abstractmethod
+    def has_cached(self, image: ImageGrant) -> bool: ...
+
+    @abstractmethod
     def wrong_image(self) -> ImageGrant:
         """One whose bytes do not match its digest."""
 
@@ -128,6 +131,9 @@ class SimulatedLab(Lab):
 
     def image(self) -> ImageGrant:
         return ImageGrant("i1", "sha256:" + "1" * 64, 1000, "qcow2", "http://images.example/i1")
+
+    def has_cached(self, image: ImageGrant) -> bool:
+        return image.digest in self.hypervisor.cached_images
 
     def wrong_image(self) -> ImageGrant:
         wrong = ImageGrant("i2", "sha256:" + "2" * 64, 1000, "qcow2", "http://images.example/i2")
@@ -202,6 +208,9 @@ class LibvirtLab(Lab):
     def image(self) -> ImageGrant:
         url = f"http://127.0.0.1:{self.server.server_port}/{self.guest.name}"
         return ImageGrant("i1", _digest(self.guest), self.guest.stat().st_size, "qcow2", url)
+
+    def has_cached(self, image: ImageGrant) -> bool:
+        return (self.state_dir / "images" / image.digest.removeprefix("sha256:")).exists()
 
     def wrong_image(self) -> ImageGrant:
         right = self.image()

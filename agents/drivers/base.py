@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts
+from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts, ImageGrant
 
 OnChange = Callable[[GuestState], None]
 """Called on the event loop when a guest's power state or addresses changed for whatever reason. One that is gone for
@@ -41,6 +41,10 @@ class Driver(ABC):
     @abstractmethod
     async def spawn(self, spec: GuestSpec) -> GuestState:
         """Make and start the guest; finish or replace what an earlier attempt left. Raises HostFull, ImageUnusable."""
+
+    @abstractmethod
+    async def cache_image(self, image: ImageGrant) -> None:
+        """Have the image at hand, as `spawn` would fetch it. Raises HostFull, ImageUnusable."""
 
     @abstractmethod
     async def destroy(self, server: str) -> None:

@@ -26,6 +26,7 @@ from schemas.guest import (
     GuestSpec,
     GuestState,
     HostFacts,
+    ImageGrant,
     NicDiagnostics,
     PowerState,
 )
@@ -46,6 +47,7 @@ Verb = Literal[
     "guests",
     "guest",
     "spawn",
+    "cache_image",
     "destroy",
     "power_on",
     "power_off",
@@ -155,7 +157,7 @@ class SimulatedDriver(Driver):
         if old is not None and old.state.mark is None:
             raise HostError(f"domain {server} is not of our making")
         if old is None or old.state.mark is None or old.state.mark.operation != spec.mark.operation:
-            self._check_image(spec)
+            self._check_image(spec.image)
             self._check_room(spec)
             self.hypervisor.guests.pop(server, None)
             old = SimulatedGuest(
@@ -167,6 +169,11 @@ class SimulatedDriver(Driver):
         state = self._run(old, spec.mark)
         self._fail("spawn", late=True)
         return state
+
+    async def cache_image(self, image: ImageGrant) -> None:
+        await self._work("cache_image")
+        self._check_image(image)
+        self.hypervisor.cached_images.add(image.digest)
 
     async def destroy(self, server: str) -> None:
         await self._work("destroy")
@@ -271,9 +278,9 @@ class SimulatedDriver(Driver):
             raise GuestNotFound(f"{self._hostname} has no guest {server}")
         return guest
 
-    def _check_image(self, spec: GuestSpec) -> None:
-        if spec.image is not None and spec.image.digest in self.hypervisor.unusable_images:
-            raise ImageUnusable(f"image {spec.image.id}: what was fetched does not match {spec.image.digest}")
+    def _check_image(self, image: ImageGrant | None) -> None:
+        if image is not None and image.digest in self.hypervisor.unusable_images:
+            raise ImageUnusable(f"image {image.id}: what was fetched does not match {image.digest}")
 
     def _check_room(self, spec: GuestSpec) -> None:
         others = [guest for key, guest in self.hypervisor.guests.items() if key != spec.mark.server]

@@ -40,6 +40,8 @@ class SimulatedHypervisor:
         self.down = False
         self.unusable_images: set[str] = set()
         """digests whose bytes cannot be had"""
+        self.cached_images: set[str] = set()
+        """digests of what was fetched without a guest"""
         self.boot_id = "1"
         self._state_file = state_file
         self._part = f"{state_file}.part"

@@ -244,6 +244,16 @@ async def test_a_wrong_digest_leaves_nothing(driver: Driver, lab: Lab) -> None:
     assert lab.leftovers(spec.mark.server) == []
 
 
+async def test_an_image_is_at_hand_before_a_guest_needs_it(driver: Driver, lab: Lab) -> None:
+    image = lab.image()
+    for _ in range(2):
+        await driver.cache_image(image)
+        assert lab.has_cached(image)
+    with pytest.raises(ImageUnusable):
+        await driver.cache_image(lab.wrong_image())
+    assert not lab.has_cached(lab.wrong_image())
+
+
 async def test_a_full_host_says_so_and_keeps_nothing(lab: Lab) -> None:
     async with lab.full() as (driver, spec):
         with pytest.raises(HostFull):

@@ -23,7 +23,7 @@ from agents.drivers.libvirt.virtualization import domain_type
 from agents.drivers.libvirt.waiting import in_thread
 from agents.drivers.processors import ProcessorSets
 from schemas.errors import GuestNotFound, HostError, HypervisorDown
-from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts
+from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts, ImageGrant
 from schemas.settings import LibvirtSettings
 
 T = TypeVar("T")
@@ -101,6 +101,9 @@ class LibvirtDriver(Driver):
                 await self._connection.call(lambda handle: _remove(handle, spec.mark.server))
                 await in_thread(lambda: remove_files(directory))
             raise
+
+    async def cache_image(self, image: ImageGrant) -> None:
+        await self._images.fetch(image)
 
     async def destroy(self, server: str) -> None:
         await self._connection.call(lambda handle: _remove(handle, server))

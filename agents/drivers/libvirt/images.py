@@ -50,6 +50,12 @@ class ImageCache:
         for part in self._directory.glob("*.part"):
             part.unlink(missing_ok=True)
 
+    async def fetch(self, image: ImageGrant) -> None:
+        """Have it here; it may leave again when there is no room. Raises ImageUnusable, HostFull."""
+        path = await self._ensure(image)
+        with contextlib.suppress(FileNotFoundError):
+            await in_thread(lambda: os.utime(path))  # wanted just now: others leave before it
+
     async def link(self, image: ImageGrant, to: Path) -> None:
         """Give a guest its own link to the image, fetched if need be. Raises ImageUnusable, HostFull."""
         while True:

@@ -3,8 +3,10 @@
 from control.cells import aggregates
 from control.compute.call import Body, Call
 from control.compute.views import aggregates as views
+from control.servers import precache
+from kv.keys import Global
 from schemas.aggregate import ZONE_KEY, Aggregate
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, NotFound
 
 
 async def index(call: Call) -> Body:
@@ -43,6 +45,19 @@ async def remove_host(call: Call) -> Body:
 async def set_metadata(call: Call) -> Body:
     metadata = call.body["set_metadata"]["metadata"]
     return _shown(call, await aggregates.set_metadata(call.top, _id(call), metadata))
+
+
+async def cache_images(call: Call) -> None:
+    """Each host of the aggregate is asked in its own time. Raises BadRequest, NotFound."""
+    images = [image["id"] for image in call.body["cache"]]
+    if len(set(images)) != len(images):
+        raise BadRequest("Duplicate images in request")
+    aggregate = await aggregates.get_aggregate(call.top, _id(call))
+    for ident, stored in zip(images, await call.top.store.read_all([Global.IMAGES(i) for i in images]), strict=True):
+        if stored is None:
+            raise NotFound(f"Image {ident} could not be found.")
+    hosts = await call.top.store.read_all([Global.HOSTS(host) for host in aggregate.hosts])
+    await precache.cache_images(call.top, call.identity, [h.value for h in hosts if h], images)
 
 
 def _id(call: Call) -> int:

@@ -98,6 +98,7 @@ EXAMPLES: Final[dict[str, Callable[[int], Json]]] = {
     "aggregates.add_host": _always({"add_host": {"host": "node-1"}}),
     "aggregates.remove_host": _always({"remove_host": {"host": "node-1"}}),
     "aggregates.set_metadata": _always({"set_metadata": {"metadata": {"ssd": "true", "old": None}}}),
+    "aggregates.images": _always({"cache": [{"id": IMAGE}]}),
     "server-groups.create": _group,
     "hosts.update": _always({"status": "disable"}),
     "explain.create": _always({"explain": {"flavorRef": "1", "imageRef": IMAGE}}),

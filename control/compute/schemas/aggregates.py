@@ -16,6 +16,7 @@ _METADATA: Final[Schema] = {
     "patternProperties": {"^[a-zA-Z0-9-_:. ]{1,255}$": {"type": ["string", "null"], "maxLength": 255}},
     "additionalProperties": False,
 }
+_IMAGE: Final[Schema] = c.fields({"id": c.UUID}, "id")
 
 CREATE: Final = constant(c.body("aggregate", c.fields(_FIELDS, "name")))
 UPDATE: Final = constant(
@@ -24,3 +25,4 @@ UPDATE: Final = constant(
 ADD_HOST: Final = constant(c.body("add_host", _HOST))
 REMOVE_HOST: Final = constant(c.body("remove_host", _HOST))
 SET_METADATA: Final = constant(c.body("set_metadata", c.fields({"metadata": _METADATA}, "metadata")))
+CACHE_IMAGES: Final = constant(c.fields({"cache": {"type": "array", "minItems": 1, "items": _IMAGE}}, "cache"))

@@ -34,5 +34,16 @@ OPERATIONS = (
     _operation("delete", "DELETE", ONE, aggregates.delete),
     _operation("add_host", "POST", ONE + "/action", aggregates.add_host, s.ADD_HOST),
     _operation("remove_host", "POST", ONE + "/action", aggregates.remove_host, s.REMOVE_HOST),
+    Operation(
+        "aggregates.images",
+        "POST",
+        ONE + "/images",
+        aggregates.cache_images,
+        202,
+        rule="compute:aggregates:images",
+        role="admin",
+        since=81,
+        body=s.CACHE_IMAGES,
+    ),
     _operation("set_metadata", "POST", ONE + "/action", aggregates.set_metadata, s.SET_METADATA),
 )

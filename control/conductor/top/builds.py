@@ -18,12 +18,14 @@ from control.conductor.cell.commit import finished_action
 from control.conductor.top.fences import CellFences
 from control.conductor.top.leave import ImageLeave
 from control.conductor.top.obituaries import add_release
+from control.conductor.top.precache import Precache
 from control.conductor.top.selecting import Selecting
 from control.secrets import resealed
 from control.servers.deletion import deletion
 from control.servers.expansion import KIND as MULTI_CREATE
 from control.servers.expansion import expansion
 from control.servers.find import instance_key
+from control.servers.precache import KIND as CACHE_IMAGES
 from control.top import Top
 from kv.keys import Cell, Global
 from kv.shards import Shards
@@ -66,6 +68,7 @@ class Builds:
         self._top = top
         self._leave = leave
         self._selecting = Selecting(top.bus)
+        self._precache = Precache(top, shards, leave)
 
     async def look(self, shard: int, server: str) -> bool:
         """Brings a build one step on; False when there is none."""
@@ -78,6 +81,8 @@ class Builds:
         REQUEST_ID.set(operation.value.request_id)
         if operation.value.kind == MULTI_CREATE:
             return await self._expand(shard, operation)
+        if operation.value.kind == CACHE_IMAGES:
+            return await self._precache.step(shard, operation)
         if request is None:
             if operation.value.step == "deleting":
                 await self._delete_in_cell(shard, operation)

@@ -154,3 +154,28 @@ async def test_zones_are_those_of_aggregates(api: Api, hosts: dict[str, str], as
         await member.refused(403, "POST", "/servers", body)
     for zone in ("az2", "az1::nowhere", "az1:h2:h1", "a:b:c:d", "az1::"):
         await api("admin", "2.37").refused(400, "POST", "/servers", {"server": {**asked, "availability_zone": zone}})
+
+
+async def test_images_are_wanted_on_every_host_of_an_aggregate(
+    api: Api, top: Top, hosts: dict[str, str], image: str
+) -> None:
+    admin = api("admin", "2.81")
+    ident = (await make(admin, "fast"))["id"]
+    path, wanted = f"/os-aggregates/{ident}/images", {"cache": [{"id": image}]}
+    await admin.ok("POST", path, wanted, 202)
+    assert await top.store.count(Global.OPERATIONS.under()) == 0, "it has no hosts"
+    for host in hosts:
+        await act(admin, ident, "add_host", host=host)
+    assert (await admin.send("POST", path, wanted)).content == b""
+    operations = [stored.value for stored in await top.store.range(Global.OPERATIONS.under())]
+    assert {o.host: o.inputs for o in operations} == {h: {"cell": "cell1", "images": [image]} for h in hosts}
+    assert await admin.refused(400, "POST", path, {"cache": [{"id": image}] * 2}) == "Duplicate images in request"
+    missing = str(uuid4())
+    assert await admin.refused(404, "POST", path, {"cache": [{"id": missing}]}) == (
+        f"Image {missing} could not be found."
+    )
+    for body in ({}, {"cache": []}, {"cache": [{"id": "x"}]}, {"cache": [{"id": image, "more": 1}]}):
+        await admin.refused(400, "POST", path, body)
+    await admin.refused(404, "POST", "/os-aggregates/999/images", wanted)
+    await api("admin", "2.80").refused(404, "POST", path, wanted)
+    await api("member", "2.81").refused(403, "POST", path, wanted)

@@ -38,7 +38,7 @@ def covers(text: str, version: int) -> bool:
 
 def properties(schema: dict[str, Any], path: str) -> set[str]:
     inner = schema["properties"].get(path, {}) if path else schema
-    return set(inner.get("properties", ()))
+    return set(inner.get("items", inner).get("properties", ()))
 
 
 def minor(version: str) -> int:
