@@ -32,7 +32,8 @@ class Pages:
 
     @property
     def free(self) -> int:
-        return self.total - self.used
+        """Ordinary memory may be given away more often than it is there."""
+        return max(0, self.total - self.used)
 
 
 @frozen

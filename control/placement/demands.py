@@ -4,8 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+import os_traits
 from attrs import field, frozen
 
+from control.placement.pinning import ThreadPolicy, thread_policy
+from schemas.errors import BadRequest
+
+_THREADS: Final = {"isolate": "forbidden", "require": "required"}
+"""what a thread policy makes of the trait of hosts whose cores have several"""
 _SPEC: Final = re.compile(r"(resources|trait)([a-zA-Z0-9_-]{0,64}):(.+)")
 
 
@@ -43,7 +49,8 @@ class Demands:
 
 def demands_of(extra_specs: Mapping[str, str], properties: Mapping[str, str]) -> Demands:
     """From `resources[N]:CLASS=amount`, `trait[N]:NAME=required|forbidden` and `group_policy`; an image has traits for
-    the group without a suffix only."""
+    the group without a suffix only, and so has the thread policy of either. 0 removes from that group what the flavor
+    has of itself."""
     resources: dict[str, dict[str, int]] = {"": {}}
     traits: dict[str, dict[str, set[str]]] = {}
     images = {k: v for k, v in properties.items() if k.startswith("trait:")}
@@ -52,10 +59,13 @@ def demands_of(extra_specs: Mapping[str, str], properties: Mapping[str, str]) ->
         if match is None:
             continue
         kind, suffix, name = match.groups()
-        if kind == "resources" and value.isdecimal():
+        if kind == "resources" and value.isdecimal() and (int(value) or not suffix):
             resources.setdefault(suffix, {})[name] = int(value)
         elif kind == "trait" and value in ("required", "forbidden"):
             traits.setdefault(suffix, {}).setdefault(value, set()).add(name)
+    threads = _THREADS.get(_thread_policy(extra_specs, properties) or "")
+    if threads:
+        traits.setdefault("", {}).setdefault(threads, set()).add(os_traits.HW_CPU_HYPERTHREADING)
     return Demands(
         {
             suffix: Group(
@@ -67,3 +77,11 @@ def demands_of(extra_specs: Mapping[str, str], properties: Mapping[str, str]) ->
         },
         isolate=extra_specs.get("group_policy") == "isolate",
     )
+
+
+def _thread_policy(extra_specs: Mapping[str, str], properties: Mapping[str, str]) -> ThreadPolicy | None:
+    """One that contradicts itself was refused when the server was asked for."""
+    try:
+        return thread_policy(extra_specs, properties)
+    except BadRequest:
+        return None

@@ -1,10 +1,14 @@
 """What a server needs and what a host offers, as resource classes and amounts. Pure."""
 
+from collections.abc import Mapping
 from math import ceil
+from types import MappingProxyType
 
 from attrs import evolve
 
 from control.placement.demands import demands_of
+from control.placement.pinning import Pinning, pinning_of
+from schemas.errors import BadRequest
 from schemas.guest import HostFacts
 from schemas.placement import Inventory, Usages
 from schemas.server import FlavorCopy
@@ -13,18 +17,32 @@ from schemas.settings import SchedulerSettings
 Amounts = dict[str, int]
 
 
-def needed_by(flavor: FlavorCopy) -> Amounts:
-    """VCPU, MEMORY_MB and DISK_GB as Nova counts them; `resources:CLASS` extra specs replace, 0 removes, and those of
-    numbered groups come on top."""
-    amounts = {
-        "VCPU": flavor.vcpus,
+def needed_by(flavor: FlavorCopy, properties: Mapping[str, str] = MappingProxyType({})) -> Amounts:
+    """VCPU or PCPU, MEMORY_MB and DISK_GB as Nova counts them, with the image's properties; `resources[N]:CLASS` extra
+    specs replace them, 0 removes."""
+    groups = demands_of(flavor.extra_specs, {}).groups.values()
+    said: Amounts = {}
+    for group in groups:
+        for name, amount in group.resources.items():
+            said[name] = said.get(name, 0) + amount
+    usual = {
+        **_processors(flavor, properties, said),
         "MEMORY_MB": flavor.memory_mb,
         "DISK_GB": flavor.root_gb + flavor.ephemeral_gb + ceil(flavor.swap_mb / 1024),
     }
-    for suffix, group in demands_of(flavor.extra_specs, {}).groups.items():
-        for name, amount in group.resources.items():
-            amounts[name] = amounts.get(name, 0) + amount if suffix else amount
-    return {name: amount for name, amount in amounts.items() if amount > 0}
+    return {name: amount for name, amount in {**usual, **said}.items() if amount > 0}
+
+
+def _processors(flavor: FlavorCopy, properties: Mapping[str, str], said: Amounts) -> Amounts:
+    """What contradicts itself was refused when the server was asked for; a flavor of old counts as shared."""
+    try:
+        pinning = pinning_of(flavor.vcpus, flavor.extra_specs, properties)
+    except BadRequest:
+        pinning = Pinning()
+    if pinning.policy in ("dedicated", "mixed"):
+        pinned = len(pinning.dedicated)
+        return {"PCPU": pinned + pinning.emulator, "VCPU": flavor.vcpus - pinned}
+    return {} if "VCPU" in said or "PCPU" in said else {"VCPU": flavor.vcpus}
 
 
 def offered_by(facts: HostFacts, settings: SchedulerSettings) -> dict[str, Inventory]:

@@ -38,7 +38,9 @@ def wishes_of(
 ) -> Wishes:
     """`aliases` are those of `[pci] alias`."""
     try:
-        return Wishes(guest_cells(vcpus, memory_mb, extra_specs, properties), pci_requests(extra_specs, aliases))
+        return Wishes(
+            guest_cells(vcpus, memory_mb, extra_specs, properties), pci_requests(extra_specs, aliases, properties)
+        )
     except BadRequest as error:
         return Wishes(wrong=error.message)
 
@@ -54,8 +56,9 @@ def fitted(wishes: Wishes, facts: HostFacts, provider: Provider, usages: Usages)
     if not wishes.cells or not facts.topology:
         left = without_devices(pools, wishes.devices, None)
         return None if left is None else TopologyClaim(devices=_taken(pools, left))
-    for placed in placements(wishes.cells, free_cells(facts.topology, claims), ratios_of(provider)):
-        left = without_devices(pools, wishes.devices, [p.host_cell for p in placed])
+    spare = () if wishes.devices else {pool.numa_node for pool in pools}
+    for placed in placements(wishes.cells, free_cells(facts.topology, claims), ratios_of(provider), spare):
+        left = without_devices(pools, wishes.devices, [p.host_cell for p in placed], facts.topology)
         if left is not None:
             cells = tuple(_claim(*pair) for pair in zip(wishes.cells, placed, strict=True))
             return TopologyClaim(cells, _taken(pools, left))
@@ -69,13 +72,15 @@ def free_cells(cells: Sequence[NumaCell], claims: Iterable[TopologyClaim]) -> tu
         cell = left.get(claim.host_cell)
         if cell is None:
             continue  # the host has changed since
+        # As in Nova, memory that is not asked for in pages lies in the smallest ones.
+        size = claim.page_kib or min((p.size_kib for p in cell.pages), default=0)
         left[cell.id] = evolve(
             cell,
             cpus_used=cell.cpus_used + len(claim.shared),
             pinned=cell.pinned | claim.taken,
-            memory_used_mb=cell.memory_used_mb + (claim.memory_mb if claim.page_kib is None else 0),
+            memory_used_mb=cell.memory_used_mb + claim.memory_mb,
             pages=tuple(
-                evolve(p, used=p.used + claim.memory_mb * 1024 // p.size_kib) if p.size_kib == claim.page_kib else p
+                evolve(p, used=p.used + claim.memory_mb * 1024 // p.size_kib) if p.size_kib == size else p
                 for p in cell.pages
             ),
         )

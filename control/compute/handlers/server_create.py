@@ -12,6 +12,8 @@ from control.compute.flavors_store import visible
 from control.compute.schemas.common import address, number, truth
 from control.compute.views import servers as views
 from control.compute.views.hosts import hypervisor_name
+from control.placement.guest_cells import guest_cells
+from control.placement.pci import pci_requests
 from control.servers.create import ServerDraft, create_servers
 from control.servers.quota import Limits, limit_keys, merged_limits
 from kv.keys import Global, Key
@@ -47,6 +49,7 @@ async def create(call: Call) -> Answer:
     needs = await _read(call, str(asked["flavorRef"]), image_id, asked.get("key_name"))
     _check_metadata(asked.get("metadata", {}), needs.limits.user["metadata_items"])
     _check_fit(call, needs.flavor, needs.image)
+    _check_topology(call, needs.flavor, needs.image)
     password = asked.get("adminPass") or make_password()
     name = asked["name"].strip()
     draft = ServerDraft(
@@ -250,3 +253,9 @@ def _check_fit(call: Call, flavor: Flavor, image: Image) -> None:
             "Flavor's disk is smaller than the minimum size specified in image metadata. "
             f"Flavor disk is {disk} bytes, minimum size is {image.min_disk_gb * GIB} bytes."
         )
+
+
+def _check_topology(call: Call, flavor: Flavor, image: Image) -> None:
+    """Raises BadRequest when they ask for processors, NUMA cells, pages or devices as no host could give them."""
+    guest_cells(flavor.vcpus, flavor.memory_mb, flavor.extra_specs, image.properties)
+    pci_requests(flavor.extra_specs, call.top.settings.pci.alias, image.properties)

@@ -41,7 +41,7 @@ def healing_of(server: Server, providers: Mapping[str, str], *, force: bool) -> 
     provider = providers.get(instance.host)
     if provider is None:
         return NoNode(server)
-    wanted = {provider: needed_by(instance.flavor)}
+    wanted = {provider: needed_by(instance.flavor, instance.image.properties if instance.image else {})}
     if not wanted[provider]:
         return None
     if server.allocation is not None and server.allocation.value.resources == wanted:

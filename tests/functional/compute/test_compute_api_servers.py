@@ -149,6 +149,13 @@ async def test_images_that_do_not_fit(api: Api, asked: Asked, top: Top) -> None:
         return await api(version="2.37").refused(400, "POST", "/servers", {"server": asked})
 
     assert await refusal(status="queued") == f"Image {asked['imageRef']} is not active."
+    assert await refusal(properties={"hw_numa_nodes": "3"}) == (
+        "Instance CPUs and/or memory cannot be evenly distributed across instance NUMA nodes. Explicit assignment of "
+        "CPUs and memory to nodes is required"
+    )
+    assert await refusal(properties={"hw_cpu_thread_policy": "isolate"}) == (
+        "Cannot set cpu thread pinning policy in a non dedicated cpu pinning policy"
+    )
     assert await refusal(min_ram_mb=1024) == "Flavor's memory is too small for requested image."
     assert (await refusal(min_disk_gb=2)).endswith("Flavor disk is 1073741824 bytes, minimum size is 2147483648 bytes.")
     assert (await refusal(virtual_size=2 << 30)).endswith("Flavor disk is 1073741824 bytes, image is 2147483648 bytes.")

@@ -1,13 +1,11 @@
 """NUMA cells, pinning and pages with Nova's rules: what is asked, whether it fits, and where."""
 
-from itertools import permutations
+import re
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from control.placement.numa import GuestCell, Ratios, cpu_set, guest_cells, place, placements
+from control.placement.numa import GuestCell, Ratios, guest_cells, place, placements
 from schemas.errors import BadRequest
 from schemas.topology import NumaCell, Pages
 
@@ -53,36 +51,130 @@ class TestWhatIsAsked:
         (mixed,) = cells(cpu_policy="mixed", cpu_dedicated_mask="^0-1", emulator_threads_policy="isolate")
         assert (mixed.shared, mixed.dedicated, mixed.emulator) == (cpus(0, 1), cpus(2, 3), 1)
 
-    def test_the_flavor_wins_over_the_image(self) -> None:
-        assert len(cells(image={"hw_numa_nodes": "4"}, numa_nodes="2")) == 2
+    def test_an_image_says_what_its_flavor_does_not(self) -> None:
         assert len(cells(image={"hw_numa_nodes": "4"})) == 4
+        assert cells(image={"hw_cpu_policy": "dedicated"}) == (GuestCell(0, 4096, dedicated=cpus(0, 1, 2, 3)),)
+        (cell,) = cells(image={"hw_mem_page_size": "2MB"}, mem_page_size="large")
+        assert cell.pages == 2048
+        (cell,) = cells(image={"hw_cpu_thread_policy": "isolate"}, cpu_policy="dedicated", cpu_thread_policy="prefer")
+        assert cell.threads == "isolate"
 
     @pytest.mark.parametrize(
-        "specs",
+        ("size", "kib"),
+        [("2048", 2048), ("2MB", 2048), ("2Mi", 2048), ("2M", 2048), ("1GB", 1 << 20), ("8Mb", 1024), ("4096B", 4)],
+    )
+    def test_sizes_of_pages(self, size: str, kib: int) -> None:
+        (cell,) = cells(mem_page_size=size)
+        assert cell.pages == kib
+
+    def test_resource_amounts_and_traits_say_the_same(self) -> None:
+        def other(**specs: str) -> Any:
+            return guest_cells(4, 4096, {name.replace("__", ":"): value for name, value in specs.items()}, {})
+
+        assert other(resources__PCPU="4") == cells(cpu_policy="dedicated")
+        assert other(resources__PCPU="4", trait__HW_CPU_HYPERTHREADING="forbidden") == cells(
+            cpu_policy="dedicated", cpu_thread_policy="isolate"
+        )
+        assert other(resources__PCPU="5", hw__emulator_threads_policy="isolate") == cells(
+            cpu_policy="dedicated", emulator_threads_policy="isolate"
+        )
+        assert other(resources__VCPU="4") == ()
+
+    def test_realtime_processors_of_a_mix_are_dedicated(self) -> None:
+        (cell,) = cells(cpu_policy="mixed", cpu_realtime="yes", cpu_realtime_mask="^0")
+        assert (cell.shared, cell.dedicated) == (cpus(0), cpus(1, 2, 3))
+
+    @pytest.mark.parametrize(
+        ("specs", "image", "said"),
         [
-            {"numa_nodes": "0"},
-            {"numa_nodes": "x"},
-            {"numa_nodes": "3"},
-            {"numa_nodes": "2", "numa_cpus.0": "0,1"},
-            {"numa_nodes": "1", "numa_cpus.0": "0-2", "numa_mem.0": "4096"},
-            {"numa_nodes": "1", "numa_cpus.0": "0-3", "numa_mem.0": "1"},
-            {"cpu_policy": "nobody"},
-            {"cpu_policy": "mixed"},
-            {"cpu_policy": "mixed", "cpu_dedicated_mask": "0-3"},
-            {"cpu_thread_policy": "require", "numa_nodes": "1"},
-            {"cpu_policy": "dedicated", "cpu_thread_policy": "never"},
-            {"mem_page_size": "huge"},
-            {"mem_page_size": "0"},
+            ({"numa_nodes": "0"}, {}, "The property 'numa_nodes' cannot be '0'. It must be a number greater than 0"),
+            ({"numa_nodes": "x"}, {}, "cannot be 'x'"),
+            (
+                {"numa_nodes": "2"},
+                {"numa_nodes": "2"},
+                "'hw_numa_nodes' is not permitted to override NUMA configuration",
+            ),
+            ({"numa_nodes": "3"}, {}, "cannot be evenly distributed across instance NUMA nodes"),
+            ({"numa_nodes": "2", "numa_cpus.0": "0,1"}, {}, "must be provided for all NUMA nodes"),
+            ({"numa_nodes": "1", "numa_cpus.0": "0-2", "numa_mem.0": "4096"}, {}, "CPU number {3} is not assigned"),
+            ({"numa_nodes": "1", "numa_cpus.0": "0-4", "numa_mem.0": "4096"}, {}, "CPU number 4 is larger than max 3"),
+            (
+                {"numa_nodes": "2", "numa_cpus.0": "0-2", "numa_mem.0": "1", "numa_cpus.1": "2", "numa_mem.1": "1"},
+                {},
+                "CPU number 2 is assigned to two nodes",
+            ),
+            (
+                {"numa_nodes": "1", "numa_cpus.0": "0-3", "numa_mem.0": "1"},
+                {},
+                "1 MB of memory assigned, but expected 4096 MB",
+            ),
+            ({"numa_nodes": "1", "numa_cpus.0": "0-3", "numa_mem.0": "x"}, {}, "numa_mem is x"),
+            ({"numa_nodes": "1", "numa_cpus.0": "3-0", "numa_mem.0": "1"}, {}, "Invalid range expression '3-0'"),
+            (
+                {"numa_nodes": "1", "numa_cpus.0": "0-3", "numa_mem.0": "4096"},
+                {"numa_cpus.0": "0-3"},
+                "'hw_numa_cpus' is not permitted",
+            ),
+            (
+                {"cpu_policy": "nobody"},
+                {},
+                "CPU policy requested from 'flavor extra specs' is invalid, given: 'nobody', "
+                "available: '('dedicated', 'shared', 'mixed')'.",
+            ),
+            ({}, {"cpu_policy": "nobody"}, "CPU policy requested from 'image properties' is invalid"),
+            ({"cpu_policy": "shared"}, {"cpu_policy": "dedicated"}, "'hw_cpu_policy' is not permitted to override"),
+            ({"cpu_policy": "mixed"}, {"cpu_policy": "dedicated"}, "'hw_cpu_policy' is not permitted to override"),
+            ({"cpu_policy": "mixed"}, {}, "can not be specified at the same time, or be specified with none of them"),
+            ({"cpu_policy": "mixed", "cpu_dedicated_mask": "0-3"}, {}, "at least 1 pinned vCPU and 1 unpinned vCPU"),
+            ({"cpu_policy": "mixed", "cpu_dedicated_mask": "3-4"}, {}, "is not a subset of vCPUs in the flavor"),
+            ({"cpu_policy": "dedicated", "cpu_dedicated_mask": "0"}, {}, "without the 'mixed' policy"),
+            ({"cpu_dedicated_mask": "0"}, {}, "without the 'mixed' policy"),
+            ({"cpu_thread_policy": "require", "numa_nodes": "1"}, {}, "Cannot set cpu thread pinning policy in a non"),
+            ({"cpu_policy": "dedicated", "cpu_thread_policy": "never"}, {}, "CPU thread policy requested from 'flavor"),
+            (
+                {"cpu_policy": "dedicated", "cpu_thread_policy": "require"},
+                {"cpu_thread_policy": "isolate"},
+                "'hw_cpu_thread_policy' is not permitted to override",
+            ),
+            ({"emulator_threads_policy": "isolate"}, {}, "requires a dedicated CPU policy option"),
+            (
+                {"emulator_threads_policy": "apart"},
+                {},
+                "CPU emulator threads option requested is invalid, given: 'apart'",
+            ),
+            ({"cpu_realtime": "true", "cpu_realtime_mask": "^0"}, {}, "Cannot set realtime policy in a non dedicated"),
+            ({"cpu_policy": "dedicated", "cpu_realtime": "true"}, {}, "at least 1 RT vCPU and 1 ordinary vCPU"),
+            ({"mem_page_size": "huge"}, {}, "Invalid memory page size 'huge'"),
+            ({"mem_page_size": "0"}, {}, "Invalid memory page size '0'"),
+            ({"mem_page_size": "1B"}, {}, "Invalid memory page size '1B'"),
+            ({}, {"mem_page_size": "large"}, "Page size large forbidden against '<empty>'"),
+            ({"mem_page_size": "small"}, {"mem_page_size": "2MB"}, "Page size 2MB forbidden against 'small'"),
         ],
     )
-    def test_what_cannot_be(self, specs: dict[str, str]) -> None:
-        with pytest.raises(BadRequest):
-            cells(**specs)
+    def test_what_cannot_be(self, specs: dict[str, str], image: dict[str, str], said: str) -> None:
+        with pytest.raises(BadRequest, match=re.escape(said)):
+            cells(image={f"hw_{name}": value for name, value in image.items()}, **specs)
 
-    def test_sets_of_processors(self) -> None:
-        assert cpu_set("0-3,^2,8") == cpus(0, 1, 3, 8)
-        with pytest.raises(BadRequest):
-            cpu_set("one")
+    @pytest.mark.parametrize(
+        ("specs", "said"),
+        [
+            ({"resources:PCPU": "4", "hw:cpu_policy": "dedicated"}, "in combination with the 'hw:cpu_policy'"),
+            ({"resources:PCPU": "4", "resources1:VCPU": "1"}, "both 'resources:VCPU' and 'resources:PCPU'"),
+            ({"resources:PCPU": "3"}, "exactly flavor.vcpus PCPUs"),
+            ({"resources:PCPU": "4", "hw:emulator_threads_policy": "isolate"}, "exactly flavor.vcpus + 1 PCPUs"),
+            (
+                {
+                    "hw:cpu_policy": "dedicated",
+                    "hw:cpu_thread_policy": "prefer",
+                    "trait:HW_CPU_HYPERTHREADING": "required",
+                },
+                "in combination with the 'hw:cpu_thread_policy'",
+            ),
+        ],
+    )
+    def test_amounts_and_traits_that_contradict(self, specs: dict[str, str], said: str) -> None:
+        with pytest.raises(BadRequest, match=re.escape(said)):
+            guest_cells(4, 4096, specs, {})
 
 
 class TestPinning:
@@ -110,6 +202,13 @@ class TestPinning:
         assert self.pins(threaded(0, 4, pinned=cpus(1)), 3, cpu_thread_policy="isolate") == [2, 4, 6]
         assert self.pins(threaded(0, 4, pinned=cpus(1)), 4, cpu_thread_policy="isolate") is None
         assert self.pins(NumaCell(0, 8192, dedicated=cpus(4, 5)), 2, cpu_thread_policy="isolate") == [4, 5]
+
+    def test_the_emulator_takes_what_the_pins_leave(self) -> None:
+        odd = threaded(0, 3, pinned=cpus(1))
+        (guest,) = cells(4, cpu_policy="dedicated", cpu_thread_policy="require", emulator_threads_policy="isolate")
+        placed = place(guest, odd)
+        assert placed is not None
+        assert ([cpu for _, cpu in placed.pins], placed.taken) == ([2, 3, 4, 5], cpus(0, 2, 3, 4, 5))
 
     def test_the_emulator_needs_a_processor_of_its_own(self) -> None:
         assert self.pins(threaded(0, 2), 4, emulator_threads_policy="isolate") is None
@@ -148,64 +247,20 @@ class TestMemory:
         (large,) = cells(4, 1024, numa_nodes="1")
         assert place(large, host, Ratios(cpu=16.0, memory=1.5)) is None, "not even alone"
 
+    def test_pinned_guests_share_no_memory(self) -> None:
+        host = NumaCell(0, 8192, dedicated=cpus(0, 1), memory_used_mb=8000)
+        (guest,) = cells(2, 1024, cpu_policy="dedicated")
+        assert place(guest, host, Ratios(memory=1.5)) is None
 
-numbers = st.integers(0, 4)
-hosts = st.lists(
-    st.builds(
-        lambda n, cores, used, memory, shared: threaded(
-            100 * n, cores, pinned=frozenset(100 * n + p for p in used), memory_used_mb=memory, cpus=shared
-        ),
-        st.just(0),
-        st.integers(1, 4),
-        st.frozensets(st.integers(0, 7), max_size=6),
-        st.integers(0, 8192),
-        st.just(frozenset()),
-    ),
-    min_size=1,
-    max_size=3,
-).map(lambda cs: [threaded_as(n, c) for n, c in enumerate(cs)])
+    def test_huge_pages_are_no_ordinary_memory(self) -> None:
+        host = NumaCell(0, 8192, cpus(0, 1), pages=(Pages(4, 524288), Pages(1 << 20, 6)))
+        (small,), (large,) = cells(2, 2048, numa_nodes="1"), cells(2, 3072, numa_nodes="1")
+        assert place(small, host) is not None
+        assert place(large, host) is None
 
 
-def threaded_as(n: int, cell: NumaCell) -> NumaCell:
-    """The same cell with numbers of its own."""
-    shift = 100 * n
-    return NumaCell(
-        n,
-        cell.memory_mb,
-        dedicated=frozenset(c + shift for c in cell.dedicated),
-        siblings=tuple(frozenset(c + shift for c in core) for core in cell.siblings),
-        memory_used_mb=cell.memory_used_mb,
-        pinned=frozenset(c + shift for c in cell.pinned),
-    )
-
-
-@given(hosts, st.integers(1, 3), st.integers(1, 3), st.sampled_from(["prefer", "isolate", "require"]))
-def test_every_placement_is_sound_and_none_is_missed(host: list[NumaCell], count: int, each: int, policy: str) -> None:
-    guest = cells(count * each, count * 1024, numa_nodes=str(count), cpu_policy="dedicated", cpu_thread_policy=policy)
-    found = list(placements(guest, host))
-    by_id = {c.id: c for c in host}
-    for placed in found:
-        assert len({p.host_cell for p in placed}) == count
-        for one, cell in zip(placed, guest, strict=True):
-            there = by_id[one.host_cell]
-            taken = [cpu for _, cpu in one.pins]
-            assert sorted(v for v, _ in one.pins) == sorted(cell.dedicated)
-            assert len(set(taken)) == len(taken)
-            assert set(taken) <= there.dedicated - there.pinned
-            cores = [core for core in there.siblings if core & set(taken)]
-            if policy == "isolate":
-                assert len(cores) == len(taken)
-                assert all(core.isdisjoint(there.pinned) for core in cores)
-            if policy == "require":
-                assert all(core.isdisjoint(there.pinned) for core in cores)
-    brute = any(
-        all(_fits(g, c, policy) for g, c in zip(guest, chosen, strict=True)) for chosen in permutations(host, count)
-    )
-    assert bool(found) == brute
-
-
-def _fits(guest: GuestCell, host: NumaCell, policy: str) -> bool:
-    """By counting alone."""
-    whole = sum(core.isdisjoint(host.pinned) for core in host.siblings)
-    free = {"prefer": len(host.dedicated - host.pinned), "isolate": whole, "require": 2 * whole}[policy]
-    return free >= len(guest.dedicated) and host.memory_used_mb + guest.memory_mb <= host.memory_mb
+def test_the_emptiest_cells_come_first_and_those_with_devices_last() -> None:
+    host = [threaded(0, 2, pinned=cpus(0)), threaded(4, 2), threaded(8, 2, memory_used_mb=1)]
+    guest = cells(2, cpu_policy="dedicated")
+    assert [p.host_cell for (p,) in placements(guest, host)] == [4, 8, 0]
+    assert [p.host_cell for (p,) in placements(guest, host, spare=[4])] == [8, 0, 4]

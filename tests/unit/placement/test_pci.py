@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from control.placement.pci import PciRequest, pci_requests, without_devices
 from schemas.errors import BadRequest
-from schemas.topology import PciPool
+from schemas.topology import NumaCell, PciPool
 
 GPU = '{"name": "gpu", "vendor_id": "10de", "product_id": "1db1", "device_type": "type-PCI"}'
 NIC = '{"name": "nic", "vendor_id": "8086", "numa_policy": "required"}'
@@ -91,3 +91,31 @@ def test_as_many_as_are_asked_for_are_taken_or_none(
     if left is not None:
         assert sum(p.free for p in there) - sum(p.free for p in left) == count
         assert all(after.free == before.free for before, after in zip(there, left, strict=True) if before not in usable)
+
+
+def test_physical_functions_and_vdpa_are_for_those_who_ask_for_them() -> None:
+    for kind in ("type-PF", "vdpa", "type-VF"):
+        there = PciPool("10de", "1db1", 1, kind)  # type: ignore[arg-type]  # each is one of the literals
+        match = {"vendor_id": "10de"}
+        typed = PciRequest("nic", 1, {**match, "device_type": kind})
+        assert without_devices([there], [typed], None) is not None
+        assert (without_devices([there], [PciRequest("nic", 1, match)], None) is not None) == (kind == "type-VF")
+
+
+def test_a_socket_has_several_cells() -> None:
+    host = [NumaCell(0, 1, socket=0), NumaCell(1, 1, socket=0), NumaCell(2, 1, socket=1), NumaCell(3, 1)]
+    request = PciRequest("gpu", 1, {}, "socket")
+    fits = {node: without_devices([pool(1, node)], [request], [0], host) is not None for node in range(4)}
+    assert fits == {0: True, 1: True, 2: False, 3: False}
+    assert without_devices([pool(1, 1)], [request], [3], host) is None
+
+
+def test_the_image_may_say_how_near() -> None:
+    specs = {"pci_passthrough:alias": "gpu:1"}
+    alias = '{"name": "gpu", "vendor_id": "10de", "numa_policy": "preferred"}'
+    (request,) = pci_requests(specs, (alias,), {"hw_pci_numa_affinity_policy": "required"})
+    assert request.policy == "required"
+    with pytest.raises(BadRequest, match="not permitted to override the 'pci_numa_affinity_policy'"):
+        pci_requests(
+            specs | {"hw:pci_numa_affinity_policy": "legacy"}, (alias,), {"hw_pci_numa_affinity_policy": "required"}
+        )

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit_records import facts, flavor
 
+from control.placement.demands import demands_of
 from control.placement.resources import lacking, needed_by, offered_by, with_claim
 from schemas.placement import Inventory, Usages
 from schemas.settings import SchedulerSettings
@@ -44,6 +45,62 @@ inventories = st.dictionaries(
 )
 def test_what_a_flavor_needs(changes: dict[str, object], needed: dict[str, int]) -> None:
     assert needed_by(flavor(**changes)) == needed
+
+
+REST = {"MEMORY_MB": 512, "DISK_GB": 1}
+
+
+@pytest.mark.parametrize(
+    ("specs", "image", "needed"),
+    [
+        ({"hw:cpu_policy": "dedicated"}, {}, {"PCPU": 4}),
+        ({}, {"hw_cpu_policy": "dedicated"}, {"PCPU": 4}),
+        ({"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "isolate"}, {}, {"PCPU": 5}),
+        ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "^0"}, {}, {"PCPU": 3, "VCPU": 1}),
+        (
+            {"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-1", "hw:emulator_threads_policy": "isolate"},
+            {},
+            {"PCPU": 3, "VCPU": 2},
+        ),
+        (
+            {"hw:cpu_policy": "mixed", "hw:cpu_realtime": "true", "hw:cpu_realtime_mask": "0"},
+            {},
+            {"PCPU": 1, "VCPU": 3},
+        ),
+        ({"hw:cpu_policy": "shared"}, {}, {"VCPU": 4}),
+        ({"hw:cpu_policy": "mixed"}, {}, {"VCPU": 4}),
+        ({"resources:PCPU": "4"}, {}, {"PCPU": 4}),
+        ({"resources:PCPU": "0"}, {}, {}),
+        ({"resources1:VCPU": "1", "resources2:VCPU": "1"}, {}, {"VCPU": 2}),
+        ({"resources1:MEMORY_MB": "64"}, {}, {"VCPU": 4, "MEMORY_MB": 64}),
+        ({"resources1:CUSTOM_X": "0"}, {}, {"VCPU": 4}),
+        ({"resources:VGPU": "1", "hw:cpu_policy": "dedicated"}, {}, {"PCPU": 4, "VGPU": 1}),
+    ],
+)
+def test_pinned_processors_are_pcpu(specs: dict[str, str], image: dict[str, str], needed: dict[str, int]) -> None:
+    """A class that a group of `resourcesN:` asks for is not asked for beside it, as in Nova."""
+    assert needed_by(flavor(vcpus=4, extra_specs=specs), image) == REST | needed
+
+
+@pytest.mark.parametrize(
+    ("specs", "image", "required", "forbidden"),
+    [
+        ({"hw:cpu_thread_policy": "require"}, {}, True, False),
+        ({"hw:cpu_thread_policy": "isolate"}, {}, False, True),
+        ({"hw:cpu_thread_policy": "prefer"}, {}, False, False),
+        ({"hw:cpu_thread_policy": "prefer"}, {"hw_cpu_thread_policy": "isolate"}, False, True),
+        ({}, {"hw_cpu_thread_policy": "require"}, True, False),
+        ({"hw:cpu_thread_policy": "never"}, {}, False, False),
+    ],
+)
+def test_a_thread_policy_is_a_trait(
+    specs: dict[str, str], image: dict[str, str], required: bool, forbidden: bool
+) -> None:
+    demands = demands_of(specs, image)
+    assert ("HW_CPU_HYPERTHREADING" in demands.required, "HW_CPU_HYPERTHREADING" in demands.forbidden) == (
+        required,
+        forbidden,
+    )
 
 
 def test_what_a_host_offers() -> None:

@@ -36,7 +36,7 @@ def reason(name: str, request: RequestSpec, *aggregates: Any, **more: Any) -> di
         ({"aggregate_instance_extra_specs:ssd": "true"}, "a"),
         ({"aggregate_instance_extra_specs:tier": "<or> 1 <or> 2"}, "ab"),
         ({"tier": ">= 2"}, "b"),
-        ({"hw:cpu_policy": "dedicated"}, "abc"),
+        ({"hw:watchdog_action": "reset"}, "abc"),
         ({"aggregate_instance_extra_specs:rack:row": "7"}, "b"),
         ({"ssd": "no"}, ""),
     ],

@@ -157,8 +157,13 @@ def requests(draw: st.DrawFn) -> Request:
     extra = {f"resources:{name}": str(draw(st.integers(0, 3))) for name in CLASSES[1:]}
     for suffix in draw(st.sampled_from([(), ("1",), ("1", "2")])):
         extra[f"resources{suffix}:{draw(st.sampled_from(CLASSES))}"] = str(draw(st.integers(1, 2)))
-    for suffix in ("", "1"):
-        if draw(st.booleans()) and (not suffix or any(k.startswith("resources1:") for k in extra)):
+    # Traits of a group that asks for nothing are the host's own, of which placement's candidates know nothing.
+    plain = any(int(v) for k, v in extra.items() if k.startswith("resources:")) or not {
+        "resources1:VCPU",
+        "resources2:VCPU",
+    }.intersection(extra)
+    for suffix, asks in (("", plain), ("1", any(k.startswith("resources1:") for k in extra))):
+        if draw(st.booleans()) and asks:
             extra[f"trait{suffix}:CUSTOM_A"] = draw(st.sampled_from(["required", "forbidden"]))
     if draw(st.booleans()):
         extra["group_policy"] = "isolate"
