@@ -48,6 +48,17 @@ SERVED: Final[dict[str, tuple[str, ...]]] = {
         "image remove project", "image save", "image set", "image show", "image stage", "image stores list",
         "image task list", "image task show", "image unset",
     ),
+    "openstack.placement.v1": (
+        "allocation candidate list", "resource class create", "resource class delete", "resource class list",
+        "resource class set", "resource class show", "resource provider aggregate list",
+        "resource provider aggregate set", "resource provider allocation delete", "resource provider allocation set",
+        "resource provider allocation show", "resource provider allocation unset", "resource provider create",
+        "resource provider delete", "resource provider inventory class set", "resource provider inventory delete",
+        "resource provider inventory list", "resource provider inventory set", "resource provider inventory show",
+        "resource provider list", "resource provider set", "resource provider show", "resource provider trait delete",
+        "resource provider trait list", "resource provider trait set", "resource provider usage show",
+        "resource usage show", "trait create", "trait delete", "trait list", "trait show",
+    ),
 }  # fmt: skip
 
 LOCAL: Final = frozenset({"cloud cache delete", "project cleanup"})

@@ -11,7 +11,13 @@ from tests.e2e.live import Cloud
 from tests.e2e.subcommands import LOCAL, REFUSED, SERVED
 from tests.e2e.typed import Typed, name_for
 
-GROUPS = ("openstack.common", "openstack.compute.v2", "openstack.identity.v3", "openstack.image.v2")
+GROUPS = (
+    "openstack.common",
+    "openstack.compute.v2",
+    "openstack.identity.v3",
+    "openstack.image.v2",
+    "openstack.placement.v1",
+)
 SERVER_ERROR = re.compile(r"Traceback|Server Error|HTTP 5\d\d|\b5\d\d:")
 
 

@@ -253,6 +253,7 @@ async def test_providers_are_put_into_the_mirrors_of_their_hosts_aggregates(reco
     ("words", "said"),
     [
         (["heal-allocations", "--max-count", "0"], "positive integer"),
+        (["heal_allocations", "--max-count", "0"], "positive integer"),  # as nova-manage spells it
         (["heal-allocations", "--force"], "--instance flag is required"),
         (["heal-allocations", "--instance", "x"], "not a UUID"),
         (["heal-allocations", "--instance", str(uuid4()), "--cell", "cell1"], "mutually exclusive"),

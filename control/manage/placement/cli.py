@@ -33,6 +33,7 @@ def placement(context: typer.Context, config: Config = None) -> None:
     run_process("placement", settings.process, placement_role(settings))
 
 
+@app.command("heal_allocations", hidden=True)  # as nova-manage spells it
 @app.command("heal-allocations")
 def heal_allocations(
     config: Config = None,
@@ -49,7 +50,7 @@ def heal_allocations(
     """Give servers on hosts the allocations that they lack.
 
     Exit codes: 0 done, 1 --max-count reached, 2 a host is no compute node, 3 an allocation could not be made, 4 nothing
-    to do, 127 bad input.
+    to do, 127 bad input, 255 error.
     """
     wrong = _wrong_healing(max_count, instance, cell, force)
     if wrong:
@@ -65,7 +66,7 @@ def heal_allocations(
             records, max_count=max_count, verbose=verbose, dry_run=dry_run, instance=instance, cell=cell, force=force
         )
 
-    sys.exit(_run(settings, run))
+    sys.exit(_run(settings, run, failed=255))
 
 
 @app.command()
@@ -86,6 +87,7 @@ def audit(
     sys.exit(_run(settings, lambda r: commands.audit(r, verbose=verbose, provider=resource_provider, delete=delete)))
 
 
+@app.command("sync_aggregates", hidden=True)
 @app.command("sync-aggregates")
 def sync_aggregates(config: Config = None, verbose: Verbose = False) -> None:
     """Put the hosts' providers into the placement aggregates that mirror their host aggregates.
