@@ -27,13 +27,19 @@ def limit_of(call: Call) -> int:
     return min(limit, MAX_LIMIT)
 
 
-def page_of(call: Call, items: Sequence[T], ident: Callable[[T], str]) -> list[T]:
+LATER_TEXT: Final = "Marker {} could not be found."
+"""How resources that learned of pages by a microversion refuse an unknown marker"""
+
+
+def page_of(
+    call: Call, items: Sequence[T], ident: Callable[[T], str], missing: str = "marker [{}] not found"
+) -> list[T]:
     """The page of a sorted list that `limit` and `marker` ask for. Raises BadRequest for an unknown marker."""
     start, marker = 0, call.arg("marker")
     if marker:
         places = [i for i, item in enumerate(items) if ident(item) == marker]
         if not places:
-            raise BadRequest(f"marker [{marker}] not found")
+            raise BadRequest(missing.format(marker))
         start = places[0] + 1
     return list(items[start : start + limit_of(call)])
 

@@ -4,8 +4,8 @@ from typing import Final
 
 from control.cells.hosts import HostView, list_hosts
 from control.compute.call import Body, Call
-from control.compute.paging import page_of, with_next
-from control.compute.schemas.common import truth
+from control.compute.paging import LATER_TEXT, page_of, with_next
+from control.compute.schemas.common import check_uuid, truth
 from control.compute.views import hosts as views
 from control.top import Top
 from kv.keys import Cell
@@ -70,7 +70,7 @@ async def _list(call: Call, *, full: bool) -> Body:
     def ident(host: HostView) -> str:
         return str(views.hypervisor_id(host, call.version))
 
-    page = page_of(call, found, ident) if call.version >= PAGES_SINCE else found
+    page = page_of(call, found, ident, LATER_TEXT) if call.version >= PAGES_SINCE else found
     now = ambient.now()
     shown = [
         views.full_hypervisor(h, call.version, now) if full else views.brief_hypervisor(h, call.version) for h in page
@@ -90,8 +90,8 @@ async def _matching(call: Call, part: str) -> list[HostView]:
 
 async def _find(call: Call) -> HostView:
     asked = call.params["hypervisor"]
-    if call.version >= UUIDS_SINCE and asked.isdecimal():
-        raise BadRequest(f"Invalid uuid {asked}")
+    if call.version >= UUIDS_SINCE:
+        check_uuid(asked)
     for host in await list_hosts(call.top):
         if str(views.hypervisor_id(host, call.version)) == asked:
             return host

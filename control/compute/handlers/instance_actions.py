@@ -2,7 +2,7 @@
 
 from control.compute.call import Body, Call
 from control.compute.handlers.servers import find
-from control.compute.paging import page_of, with_next
+from control.compute.paging import LATER_TEXT, page_of, with_next
 from control.compute.validation import parse_time
 from control.compute.views import instance_actions as views
 from control.servers.find import Found, find_deleted
@@ -24,7 +24,7 @@ async def index(call: Call) -> Body:
         actions = [a for a in actions if a.updated <= parse_time(before)]
     if since and before and parse_time(since) > parse_time(before):
         raise BadRequest("The value of changes-since must be less than or equal to changes-before.")
-    page = page_of(call, actions, lambda a: a.request_id)
+    page = page_of(call, actions, lambda a: a.request_id, LATER_TEXT)
     shown = [views.listed(a, call.version) for a in page]
     return with_next(call, "instanceActions", shown, page[-1].request_id if page else None, "links")
 

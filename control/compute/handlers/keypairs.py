@@ -11,7 +11,7 @@ from attrs import frozen
 from control.compute import keypairs_store as store
 from control.compute import ssh_keys, x509
 from control.compute.call import Body, Call
-from control.compute.paging import page_of, with_next
+from control.compute.paging import LATER_TEXT, page_of, with_next
 from control.compute.ssh_keys import MadeKey
 from control.compute.views import keypairs as views
 from control.servers.quota import limits_of
@@ -41,7 +41,7 @@ KINDS: Final = {
 async def index(call: Call) -> Body:
     user = _user(call, "os-keypairs:index")
     found = await store.all_keypairs(call.top.store, user)
-    page = page_of(call, found, lambda p: p.name) if call.version >= PAGES_SINCE else found
+    page = page_of(call, found, lambda p: p.name, LATER_TEXT) if call.version >= PAGES_SINCE else found
     shown = [views.listed(p, call.version) for p in page]
     last = page[-1].name if page and call.version >= PAGES_SINCE else None
     return with_next(call, "keypairs", shown, last)

@@ -2,11 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from uuid import UUID
 
 from control.cells.hosts import HostView, list_hosts, remove_host, set_host
 from control.compute.call import Body, Call
-from control.compute.schemas.common import truth
+from control.compute.schemas.common import check_uuid, truth
 from control.compute.views import hosts as views
 from schemas.errors import BadRequest, NotFound
 
@@ -35,7 +34,7 @@ async def delete(call: Call) -> None:
     """An agent that still runs registers again."""
     ident = call.params["id"]
     if call.version >= UUIDS_SINCE:
-        _check_uuid(ident)
+        check_uuid(ident)
     elif not ident.isdecimal():
         raise BadRequest(f"Invalid service id {ident}: it is a number")
     for host in await list_hosts(call.top):
@@ -47,7 +46,7 @@ async def delete(call: Call) -> None:
 
 async def _update_by_uuid(call: Call) -> Body:
     ident, asked = call.params["id"], call.body
-    _check_uuid(ident)
+    check_uuid(ident)
     status, reason, forced = asked.get("status"), asked.get("disabled_reason"), asked.get("forced_down")
     if reason is not None and status != "disabled":
         raise BadRequest("Specifying 'disabled_reason' requires that 'status' is 'disabled'.")
@@ -66,13 +65,6 @@ async def _update_by_uuid(call: Call) -> Body:
         forced_down=None if forced is None else truth(forced),
     )
     return {"service": views.service(changed, call.version)}
-
-
-def _check_uuid(ident: str) -> None:
-    try:
-        UUID(ident)
-    except ValueError:
-        raise BadRequest(f"Invalid uuid {ident}") from None
 
 
 async def _update_by_name(call: Call) -> Body:

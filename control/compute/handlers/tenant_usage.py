@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Final
 
 from control.compute.call import Body, Call
-from control.compute.paging import next_link, page_of
+from control.compute.paging import LATER_TEXT, next_link, page_of
 from control.compute.views import tenant_usage as views
 from control.compute.views.tenant_usage import Period
 from control.servers.lists import list_servers
@@ -41,7 +41,7 @@ async def _page(call: Call, project: str | None) -> tuple[Period, list[Instance]
     servers = await _servers(call, project, period)
     if call.version < PAGES_SINCE:
         return period, servers
-    return period, page_of(call, servers, lambda s: s.uuid)
+    return period, page_of(call, servers, lambda s: s.uuid, LATER_TEXT)
 
 
 async def _servers(call: Call, project: str | None, period: Period) -> list[Instance]:

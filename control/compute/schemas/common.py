@@ -1,7 +1,10 @@
 """Pieces that several schemas share, and how to read the values that they let through."""
 
+import uuid
 from ipaddress import ip_address
 from typing import Any, Final
+
+from schemas.errors import BadRequest
 
 Schema = dict[str, Any]
 
@@ -93,3 +96,11 @@ def number(value: int | str) -> int:
 def address(value: str | None) -> str | None:
     """What IPV4_OR_EMPTY or IPV6_OR_EMPTY let through, in its shortest form; None for nothing."""
     return ip_address(value).compressed if value else None
+
+
+def check_uuid(ident: str) -> None:
+    """Of a path. Raises BadRequest."""
+    try:
+        uuid.UUID(ident)
+    except ValueError:
+        raise BadRequest(f"Invalid uuid {ident}") from None

@@ -212,6 +212,18 @@ async def test_limits(api: Api, asked: dict[str, str]) -> None:
     await api("admin").get("/limits?tenant_id=project-demo")
 
 
+async def test_an_unknown_marker_is_refused(api: Api, host: str) -> None:
+    admin = api("admin", "2.58")
+    for path in ("/os-hypervisors", "/os-keypairs", "/os-simple-tenant-usage"):
+        assert await admin.refused(400, "GET", f"{path}?marker=x") == "Marker x could not be found."
+
+
+async def test_a_hypervisor_is_named_by_its_uuid(api: Api, host: str) -> None:
+    assert await api("admin", "2.53").refused(400, "GET", "/os-hypervisors/h1") == "Invalid uuid h1"
+    await api("admin", "2.52").refused(404, "GET", "/os-hypervisors/h1")
+    await api("admin", "2.53").refused(404, "GET", f"/os-hypervisors/{SERVICE}")
+
+
 async def test_extensions(api: Api) -> None:
     aliases = {e["alias"] for e in (await api().get("/extensions"))["extensions"]}
     assert "os-keypairs" in aliases
