@@ -56,9 +56,7 @@ def api_role(settings: Settings) -> Role:
                 await serve_http(app, listener)
 
             attendance = attend_top(top, "nova-osapi_compute", pod)
-            await run_until(
-                stopping, tokens.run(), open_blobs(top).run(), placement.view.run(), serve(), attendance.run()
-            )
+            await run_until(stopping, tokens.run(), open_blobs(top).run(), placement.run(), serve(), attendance.run())
 
     return role
 

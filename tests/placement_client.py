@@ -82,10 +82,11 @@ def claim(resources: dict[str, dict[str, int]], generation: int | None = None, *
 async def opened(store: Store, settings: PlacementSettings = SETTINGS) -> AsyncIterator[Room]:
     """As a process of its own would be."""
     room = open_room(store, ByHeaders(), settings)
-    task = asyncio.create_task(room.view.run())
+    task = asyncio.create_task(room.run())
     try:
         async with asyncio.timeout(30):
             await room.view.synced.wait()
+            await room.memberships.synced.wait()
         yield room
     finally:
         task.cancel()

@@ -21,6 +21,7 @@ from control.placement.api.policy import Policy
 from control.placement.api.query import parse_query
 from control.placement.api.routes import Place, Routes
 from control.placement.api.table import OPERATIONS, rules
+from control.placement.memberships import Memberships
 from control.placement.view import View
 from control.placement.writer import Writer
 from runtime import ambient
@@ -53,9 +54,12 @@ class Reply:
 
 
 class PlacementApp:
-    def __init__(self, view: View, writer: Writer, ask: Ask, settings: PlacementSettings) -> None:
+    def __init__(
+        self, view: View, writer: Writer, memberships: Memberships, ask: Ask, settings: PlacementSettings
+    ) -> None:
         self._view = view
         self._writer = writer
+        self._memberships = memberships
         self._ask = ask
         self._settings = settings
         self._routes = Routes(OPERATIONS)
@@ -115,6 +119,7 @@ class PlacementApp:
         call = Call(
             view=self._view,
             writer=self._writer,
+            memberships=self._memberships,
             policy=self._policy,
             settings=self._settings,
             identity=identity or NOBODY,

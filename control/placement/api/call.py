@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from control.placement.api.policy import Policy
+from control.placement.memberships import Memberships
 from control.placement.view import View
 from control.placement.writer import Writer
 from schemas.identity import Identity
@@ -38,6 +39,7 @@ class Call:
 
     view: View
     writer: Writer
+    memberships: Memberships
     policy: Policy
     settings: PlacementSettings
     identity: Identity

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from control.api.frame import MAX_RESHAPE, QUIET, Frame
 from control.placement.api.app import Ask, PlacementApp
 from control.placement.api.asker import ByHeaders, ByToken
+from control.placement.memberships import Memberships
 from control.placement.view import View
 from control.placement.writer import Writer
 from control.releases import attend_store
@@ -32,16 +33,22 @@ START_SECONDS: Final = 3.0
 
 @define(eq=False)
 class Room:
-    """`view.run` keeps it answering."""
+    """`run` keeps it answering."""
 
     view: View
+    memberships: Memberships
     app: PlacementApp
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as following:
+            following.create_task(self.view.run())
+            following.create_task(self.memberships.run())
 
 
 def open_room(store: Store, ask: Ask, settings: PlacementSettings) -> Room:
-    view = View(store)
+    view, memberships = View(store), Memberships(store)
     writer = Writer(store, view, settings.allocation_conflict_retry_count)
-    return Room(view, PlacementApp(view, writer, ask, settings))
+    return Room(view, memberships, PlacementApp(view, writer, memberships, ask, settings))
 
 
 class Alone:
@@ -80,7 +87,7 @@ async def run_alone(settings: Settings, pod: str, health: Health, stopping: asyn
                     await asyncio.wait_for(room.view.synced.wait(), START_SECONDS)
                 await serve_http(app, listener)
 
-            await run_until(stopping, room.view.run(), serve(), attend_store(store, BINARY, pod).run())
+            await run_until(stopping, room.run(), serve(), attend_store(store, BINARY, pod).run())
     finally:
         await etcd.close()
 

@@ -35,6 +35,8 @@ class Claim:
     """None: it keeps the one that it has"""
     generation: int | Literal["any"] | None = ANY
     """None: it must not exist yet"""
+    group: str | None = None
+    """the server group that it is a member of, where its allocation does not say; None: no other than that says"""
 
 
 Guard = Callable[[Reading, Txn, Allocation | None, Allocation | None], None]
@@ -207,7 +209,9 @@ def _write(
     if claim.resources:
         resources = {uuid: dict(amounts) for uuid, amounts in claim.resources.items()}
         if before is None:
-            after = Allocation(claim.consumer, claim.project, claim.user, resources, now, type=claim.type)
+            after = Allocation(
+                claim.consumer, claim.project, claim.user, resources, now, type=claim.type, group=claim.group
+            )
             txn.create(key, after)
         else:
             after = evolve(
@@ -216,6 +220,7 @@ def _write(
                 user=claim.user,
                 resources=resources,
                 type=claim.type or before.value.type,
+                group=before.value.group or claim.group,
                 generation=before.value.generation + 1,
                 updated=now,
             )

@@ -163,3 +163,14 @@ async def test_a_server_that_is_in_a_group_keeps_its_policy(both: tuple[Client, 
     group = await store.get(Global.GROUPS("g"))
     assert group
     assert group.value.members == {servers["h1"]: (), servers["h2"]: ("h1",)}
+    # What has no allocation left is still a member of its group, whoever allocates for it.
+    again = claim({hosts["h1"]: {"VCPU": 1}})
+    assert "anti-affinity" in await one.refused(409, "PUT", f"/allocations/{servers['h1']}", again)
+    await one.refused(409, "POST", "/allocations", {servers["h1"]: again})
+    offer = {"resource_provider_generation": (await one.get(f"/resource_providers/{hosts['h1']}"))["generation"]}
+    shape = {hosts["h1"]: {**offer, "inventories": {"VCPU": {"total": 8}}}}
+    await one.refused(409, "POST", "/reshaper", {"inventories": shape, "allocations": {servers["h1"]: again}})
+    await one.ok("PUT", f"/allocations/{servers['h1']}", claim({hosts["h2"]: {"VCPU": 1}}), 204)
+    group = await store.get(Global.GROUPS("g"))
+    assert group
+    assert group.value.members == {servers["h1"]: ("h2",), servers["h2"]: ("h1",)}

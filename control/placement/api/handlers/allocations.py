@@ -108,6 +108,7 @@ def parse(call: Call, consumer: str, body: Mapping[str, Any]) -> Claim:
         user=body.get("user_id", call.settings.incomplete_consumer_user_id),
         type=body.get("consumer_type"),
         generation=body["consumer_generation"] if call.version >= GENERATIONS_SINCE else ANY,
+        group=call.memberships.of(consumer),
     )
 
 
