@@ -11,7 +11,6 @@ NUMBER: Final[Schema] = {"type": "number"}
 BOOLEAN: Final[Schema] = {"type": "boolean"}
 NULL: Final[Schema] = {"type": "null"}
 UUID: Final[Schema] = {"type": "string", "format": "uuid"}
-HEX_ID: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 URL: Final[Schema] = {"type": "string", "pattern": "^https?://"}
 SECONDS: Final[Schema] = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
 """`2026-01-02T03:04:05Z`"""

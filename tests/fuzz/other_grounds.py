@@ -28,6 +28,7 @@ class IdentityGround:
         listed = {n: self.admin.ok("GET", f"{IDENTITY}/{n}s")[f"{n}s"] for n in ("service", "endpoint", "region")}
         self.pools |= {noun: [one["id"] for one in found] for noun, found in listed.items()}
         self.pools |= {"domain": ["default"], "tag": ["front", "blue"]}
+        self.admin.ok("PUT", f"{IDENTITY}/projects/{self.person.project}/tags", {"tags": ["front", "blue"]})
         roles = {role["name"]: role["id"] for role in self.admin.ok("GET", f"{IDENTITY}/roles")["roles"]}
         self.pools |= {"prior": [roles["admin"]], "implied": [roles["manager"]], "reader": [roles["reader"]]}
 
