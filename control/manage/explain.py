@@ -91,7 +91,7 @@ async def _spec(store: Store, asked: Asked) -> RequestSpec:
     if asked.server:
         stored = await store.get(Global.SPECS(asked.server))
         if stored is None:
-            raise NotFound(f"no server {asked.server} is known")
+            raise NotFound(f"no server {asked.server} is known: name it by its id")
         return stored.value
     if not asked.flavor:
         raise BadRequest("name a server or --flavor")

@@ -67,7 +67,7 @@ async def _tell(store: Store, cells: Cells, server: str) -> list[str]:
         for stored in await cell.range(Cell.ACTIONS.under(server, "")):
             _add(lines, stored.value.story)
     if not out and not lines:
-        raise NotFound(f"no record speaks of server {server}")
+        raise NotFound(f"no record speaks of server {server}: name it by its id")
     if not mapping:
         out.append(f"server {server}: gone")
     return [

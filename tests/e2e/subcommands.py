@@ -7,6 +7,7 @@ this site does not have, with a part of what the client then says. Empty: the cl
 from typing import Final
 
 ACTION: Final = "There is no such action"
+GONE: Final = "This resource is no longer available"
 PATH: Final = "The resource could not be found"
 NO_URL: Final = "The requested URL was not found on the server"
 NO_SERVICE: Final = "The service is not present in the service catalog"
@@ -22,15 +23,16 @@ SERVED: Final[dict[str, tuple[str, ...]]] = {
         "quota set", "quota show", "versions show",
     ),
     "openstack.compute.v2": (
-        "aggregate add host", "aggregate create", "aggregate delete", "aggregate list", "aggregate remove host",
-        "aggregate set", "aggregate show", "aggregate unset", "compute service delete", "compute service list",
-        "compute service set", "console log show", "flavor create", "flavor delete", "flavor list", "flavor set",
-        "flavor show", "flavor unset", "hypervisor list", "hypervisor show", "hypervisor stats show", "keypair create",
-        "keypair delete", "keypair list", "keypair show", "server create", "server delete", "server event list",
-        "server event show", "server group create", "server group delete", "server group list", "server group show",
-        "server list", "server lock", "server pause", "server reboot", "server resume", "server set", "server show",
-        "server start", "server stop", "server suspend", "server unlock", "server unpause", "server unset",
-        "usage list", "usage show",
+        "aggregate add host", "aggregate cache image", "aggregate create", "aggregate delete", "aggregate list",
+        "aggregate remove host", "aggregate set", "aggregate show", "aggregate unset", "compute service delete",
+        "compute service list", "compute service set", "console log show", "flavor create", "flavor delete",
+        "flavor list", "flavor set", "flavor show", "flavor unset", "host list", "host set", "host show",
+        "hypervisor list", "hypervisor show", "hypervisor stats show", "keypair create", "keypair delete",
+        "keypair list", "keypair show", "server create", "server delete", "server event list", "server event show",
+        "server group create", "server group delete", "server group list", "server group show", "server list",
+        "server lock", "server pause", "server reboot", "server resume", "server set", "server show", "server start",
+        "server stop", "server suspend", "server unlock", "server unpause", "server unset", "usage list",
+        "usage show",
     ),
     "openstack.identity.v3": (
         "access rule list", "application credential create", "application credential delete",
@@ -67,16 +69,12 @@ LOCAL: Final = frozenset({"cloud cache delete", "project cleanup"})
 REFUSED: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "openstack.common": {"extension show": ("os-keypairs", NO_SERVICE)},
     "openstack.compute.v2": {
-        "aggregate cache image": ("some-aggregate tiny", PATH),
-        "compute agent create": ("linux x86 1 http://x 0123456789abcdef0123456789abcdef qemu", PATH),
-        "compute agent delete": ("1", PATH),
-        "compute agent list": ("", PATH),
-        "compute agent set": ("1 --agent-version 2", PATH),
+        "compute agent create": ("linux x86 1 http://x 0123456789abcdef0123456789abcdef qemu", GONE),
+        "compute agent delete": ("1", GONE),
+        "compute agent list": ("", GONE),
+        "compute agent set": ("1 --agent-version 2", GONE),
         "console connection show": ("abc", PATH),
         "console url show": ("{s}", PATH),
-        "host list": ("", PATH),
-        "host set": ("--enable nowhere", PATH),
-        "host show": ("nowhere", PATH),
         "server add fixed ip": ("{s} net", PATH),
         "server add floating ip": ("{s} 203.0.113.9", NO_SERVICE),
         "server add network": ("{s} net", PATH),

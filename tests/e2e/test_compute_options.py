@@ -22,6 +22,8 @@ def test_aggregates(typed: Typed) -> None:
     assert (made["name"], made["hosts"], made["properties"]) == (name, [], {"ssd": "true"})
     assert typed.json("aggregate add host {n} {h}", h=host, **names)["hosts"] == [host]
     assert "already has host" in typed.fails("aggregate add host {n} {h}", h=host, **names)
+    assert typed("aggregate cache image {n} tiny", **names) == ""
+    assert "No Image found" in typed.fails("aggregate cache image {n} nothing", **names)
     typed("aggregate set --name {o} --zone {z} --property rack=7 {n}", **names)
     shown = typed.json("aggregate show {o}", **names)
     assert (shown["availability_zone"], shown["properties"]) == (zone, {"ssd": "true", "rack": "7"})
@@ -34,6 +36,17 @@ def test_aggregates(typed: Typed) -> None:
     assert not typed.json("aggregate remove host {o} {h}", h=host, **names)["hosts"]
     typed("aggregate delete {o}", **names)
     assert "No Aggregate found" in typed.fails("aggregate show {o}", **names)
+
+
+def test_hosts_as_they_were_once(typed: Typed) -> None:
+    assert {"Host Name": "sim-1", "Service": "compute", "Zone": "nova"} in typed.json("host list --zone nova")
+    resources = typed.json("host show sim-1")
+    assert [r["Project"] for r in resources[:3]] == ["(total)", "(used_now)", "(used_max)"]
+    assert resources[0]["CPU"] > 0
+    typed("host set --disable sim-1")
+    assert typed.json("compute service list --host sim-1")[0]["Status"] == "disabled"
+    typed("host set --enable sim-1")
+    assert "not supported" in typed.fails("host set --enable-maintenance sim-1")
 
 
 async def test_server_groups(typed: Typed) -> None:

@@ -42,13 +42,11 @@ def test_each_that_is_served_is_typed() -> None:
 def test_compute_refuses(typed: Typed) -> None:
     server = name_for(typed, "refused")
     typed("flavor create --ram 64 --disk 1 --vcpus 1 refused")
-    typed("aggregate create some-aggregate")
     typed("server create --flavor refused --image tiny --nic none --wait {s}", s=server)
     for command, (arguments, says) in REFUSED["openstack.compute.v2"].items():
         refuses(typed, command, arguments, says, s=server)
     assert typed.json("server show {s}", s=server)["status"] == "ACTIVE"
     typed("server delete --wait {s}", s=server)
-    typed("aggregate delete some-aggregate")
     typed("flavor delete refused")
 
 
