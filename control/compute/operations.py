@@ -8,6 +8,7 @@ from control.compute.tables import (
     aggregates,
     flavors,
     gone,
+    images,
     keypairs,
     old_hosts,
     operators,
@@ -26,6 +27,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *aggregates.OPERATIONS,
     *server_groups.OPERATIONS,
     *old_hosts.OPERATIONS,
+    *images.OPERATIONS,
     *own.OPERATIONS,
 )
 

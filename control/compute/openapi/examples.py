@@ -101,5 +101,8 @@ EXAMPLES: Final[dict[str, Callable[[int], Json]]] = {
     "aggregates.images": _always({"cache": [{"id": IMAGE}]}),
     "server-groups.create": _group,
     "hosts.update": _always({"status": "disable"}),
+    "image-metadata.create": _always({"metadata": {"os_distro": "debian"}}),
+    "image-metadata.replace": _always({"metadata": {"os_distro": "debian"}}),
+    "image-metadata.update": _always({"meta": {"os_distro": "debian"}}),
     "explain.create": _always({"explain": {"flavorRef": "1", "imageRef": IMAGE}}),
 }

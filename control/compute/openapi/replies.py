@@ -6,6 +6,7 @@ from typing import Any, Final
 from control.compute.handlers.extensions import ALIASES
 from control.compute.handlers.limits import NAMES
 from control.compute.openapi import host_replies as hosts
+from control.compute.openapi import image_replies as images
 from control.compute.openapi import server_replies as servers
 from control.compute.openapi.common import OWN_LINKS
 from control.compute.schemas.operators import class_keys, quota_keys
@@ -279,6 +280,14 @@ REPLIES: Final[dict[str, Callable[[int], Schema]]] = {
     "hosts.update": hosts.changed_old_host,
     "usage-audits.list": lambda v: obj({"instance_usage_audit_logs": hosts.audit_log(v)}),
     "usage-audits.show": lambda v: obj({"instance_usage_audit_log": hosts.audit_log(v)}),
+    "images.list": images.brief_list,
+    "images.detail": images.detail,
+    "images.show": images.show,
+    "image-metadata.list": servers.metadata,
+    "image-metadata.create": servers.metadata,
+    "image-metadata.replace": servers.metadata,
+    "image-metadata.show": servers.meta,
+    "image-metadata.update": servers.meta,
     "explain.show": _explanation,
     "explain.create": _explanation,
 }

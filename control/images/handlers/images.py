@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from control.identity.http import json_answer, read_json
 from control.images.attributes import BY_NAME, checked, require_quotas, require_unreserved, writable
-from control.images.call import TRIES, Call
+from control.images.call import Call
 from control.images.handlers.imports import METHODS
 from control.images.patch import MEDIA_TYPES, Change, apply_patch, parse_patch
 from control.images.policy import check, may
@@ -76,21 +76,8 @@ async def update_image(call: Call) -> Response:
 
 
 async def delete_image(call: Call) -> Response:
-    for _ in range(TRIES):
-        stored = await call.image("delete_image")
-        image = stored.value
-        if image.protected:
-            raise Forbidden(f"Image {image.id} is protected and cannot be deleted.")
-        txn = Txn("image-delete").remove(stored)
-        waste = await call.desk.blobs.released(txn, image, datetime.now(UTC))
-        try:
-            await call.desk.store.commit(txn)
-        except CompareFailed:
-            continue
-        if waste:
-            await call.desk.blobs.dispose(waste)
-        return Response(status_code=204)
-    raise Conflict(f"Image {call.part('image')} keeps being changed by others: try again.")
+    await call.desk.shelf.delete(call.who, call.part("image"))
+    return Response(status_code=204)
 
 
 async def act_on_image(call: Call) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
+from attrs import evolve
 from compute_client import Client
 
 from control.top import Top
@@ -114,3 +115,48 @@ async def test_servers_have_another_path(api: Api, asked: dict[str, str]) -> Non
     await api("stranger").refused(404, "GET", f"/os-volumes_boot/{made['id']}")
     await member.ok("POST", f"/servers/{made['id']}/action", {"unlock": None}, 202)
     await member.ok("DELETE", f"/os-volumes_boot/{made['id']}", code=204)
+
+
+async def test_images_are_shown_to_those_who_may_see_them(api: Api, top: Top, image: str) -> None:
+    reader, stranger, owner = api("reader", "2.35"), api("stranger"), api("admin")
+    shown = (await reader.get(f"/images/{image}"))["image"]
+    assert (shown["name"], shown["status"], shown["progress"], shown["metadata"]) == ("guest", "ACTIVE", 100, {})
+    assert shown["OS-EXT-IMG-SIZE:size"] == 1 << 20
+    assert [link["rel"] for link in shown["links"]] == ["self", "bookmark", "alternate"]
+    assert shown["links"][2]["href"].endswith(f"/image/images/{image}")
+    stored = await top.store.get(Global.IMAGES(image))
+    assert stored is not None
+    hidden = evolve(stored.value, id="0" * 8 + stored.value.id[8:], visibility="private", name="own")
+    await top.store.commit(Txn("image").create(Global.IMAGES(hidden.id), hidden))
+    assert [i["name"] for i in (await stranger.get("/images"))["images"]] == ["guest"]
+    assert {i["name"] for i in (await owner.get("/images/detail"))["images"]} == {"guest", "own"}
+    assert [i["name"] for i in (await owner.get("/images?name=own&status=active"))["images"]] == ["own"]
+    assert (await owner.get("/images?minRam=5"))["images"] == []
+    assert (await owner.get("/images?changes-since=2999-01-01T00:00:00Z"))["images"] == []
+    assert await stranger.refused(404, "GET", f"/images/{hidden.id}") == "Image not found."
+    assert await stranger.refused(404, "DELETE", f"/images/{hidden.id}") == "Image not found."
+    assert await stranger.refused(403, "DELETE", f"/images/{image}") == "You are not allowed to delete the image."
+    await owner.ok("DELETE", f"/images/{hidden.id}", code=204)
+    await owner.refused(404, "GET", f"/images/{hidden.id}")
+    await api("reader", "2.36").refused(404, "GET", f"/images/{image}")
+
+
+async def test_an_image_s_metadata_is_written_by_its_owner(api: Api, image: str) -> None:
+    owner, path = api("admin", "2.38"), f"/images/{image}/metadata"
+    assert await owner.ok("POST", path, {"metadata": {"a": "1"}}) == {"metadata": {"a": "1"}}
+    assert await owner.ok("POST", path, {"metadata": {"b": "2"}}) == {"metadata": {"a": "1", "b": "2"}}
+    assert await owner.ok("PUT", f"{path}/a", {"meta": {"a": "3"}}) == {"meta": {"a": "3"}}
+    assert await api("reader").get(f"{path}/a") == {"meta": {"a": "3"}}
+    assert await owner.ok("PUT", path, {"metadata": {"c": "4"}}) == {"metadata": {"c": "4"}}
+    assert await owner.refused(404, "DELETE", f"{path}/a") == "Invalid metadata key"
+    await owner.refused(404, "GET", f"{path}/a")
+    await owner.refused(400, "PUT", f"{path}/a", {"meta": {"b": "1"}})
+    await owner.refused(400, "POST", path, {"metadata": {"visibility": "private"}})
+    await owner.ok("DELETE", f"{path}/c", code=204)
+    assert await owner.get(path) == {"metadata": {}}
+    await api("stranger").refused(403, "POST", path, {"metadata": {"a": "1"}})
+    await owner.ok("PUT", "/os-quota-sets/project-admin", {"quota_set": {"metadata_items": 1}})
+    assert await owner.refused(403, "POST", path, {"metadata": {"a": "1", "b": "2"}}) == (
+        "Image metadata limit exceeded"
+    )
+    await api("admin", "2.39").refused(404, "GET", path)
