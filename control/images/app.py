@@ -56,6 +56,7 @@ OPERATIONS: Final = (
     Operation("GET", "/v2/images/{image}/tasks", nothing.list_image_tasks),
     Operation("GET", "/v2/info/import", imports.list_import_methods),
     Operation("GET", "/v2/info/stores", stores.list_stores),
+    Operation("GET", "/v2/info/stores/detail", stores.list_stores_in_detail),
     Operation("GET", "/v2/tasks", nothing.list_tasks),
     Operation("GET", "/v2/tasks/{task}", nothing.get_task),
     Operation("GET", "/v2/metadefs/namespaces", nothing.list_metadef_namespaces),

@@ -57,6 +57,8 @@ MEMBER: Final = obj(
 _NO_TASKS: Final = {"type": "array", "items": ANYTHING, "maxItems": 0}
 _METHODS: Final = obj({"description": STRING, "type": STRING, "value": array(STRING)})
 
+_STORE: Final = {"id": STRING, "description": STRING, "default": STRING}
+
 DONE: Final[dict[str, dict[int, Schema | None]]] = {
     "create_image": {201: IMAGE},
     "list_images": {200: obj({"images": array(IMAGE), "first": STRING, "schema": STRING}, next=STRING)},
@@ -66,7 +68,10 @@ DONE: Final[dict[str, dict[int, Schema | None]]] = {
     "import_bytes": {202: None},
     "list_image_tasks": {200: obj({"tasks": _NO_TASKS})},
     "list_import_methods": {200: obj({"import-methods": _METHODS})},
-    "list_stores": {200: obj({"stores": array(obj({"id": STRING, "description": STRING, "default": STRING}))})},
+    "list_stores": {200: obj({"stores": array(obj(_STORE))})},
+    "list_stores_in_detail": {
+        200: obj({"stores": array(obj({**_STORE, "type": STRING, "weight": INTEGER, "properties": ANYTHING}))})
+    },
     "list_tasks": {200: obj({"tasks": _NO_TASKS, "first": STRING, "schema": STRING})},
     "get_task": {},
     "list_metadef_namespaces": {200: obj({"namespaces": _NO_TASKS, "first": STRING, "schema": STRING})},

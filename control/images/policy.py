@@ -37,6 +37,7 @@ DEFAULTS: Final[dict[str, str]] = {
     "deactivate": _MEMBER,
     "reactivate": _MEMBER,
     "copy_image": "role:admin",
+    "stores_info_detail": "role:admin or role:service",
     "tasks_api_access": "role:admin",
     "get_metadef_namespaces": _READER,
     "list_metadef_resource_types": _READER,

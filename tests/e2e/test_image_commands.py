@@ -77,9 +77,12 @@ def test_who_sees_it(cloud: Cloud, demo: Cloud, disk: Path) -> None:
     cloud.ok("image", "delete", image)
 
 
-def test_import_in_two_steps(demo: Cloud, disk: Path) -> None:
+def test_import_in_two_steps(cloud: Cloud, demo: Cloud, disk: Path) -> None:
     assert demo.json("image", "import", "info")["import-methods"] == ["glance-direct"]
     assert [store["ID"] for store in demo.json("image", "stores", "list")] == ["objects"]
+    (detail,) = cloud.json("image", "stores", "list", "--detail")
+    assert (detail["ID"], detail["Properties"]) == ("objects", {})
+    demo.refused("image", "stores", "list", "--detail")
     demo.ok("image", "create", *RAW, "cli-staged")
     demo.ok("image", "stage", "--file", str(disk), "cli-staged")
     assert demo.json("image", "show", "cli-staged")["status"] == "uploading"

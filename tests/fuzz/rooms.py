@@ -32,7 +32,7 @@ LOOKS: Final = frozenset(
     )
 )
 """Of images, what a reader may"""
-ADMINS: Final = frozenset({"list_tasks", "get_task", "delete_from_store"})
+ADMINS: Final = frozenset({"list_tasks", "get_task", "delete_from_store", "list_stores_in_detail"})
 
 
 class Laid(Protocol):
