@@ -44,7 +44,11 @@ def fitting(forest: Forest, resources: Amounts, traits: Wanted = ANYTHING, aggre
 
 
 def providers_matching(forest: Forest, query: ProviderQuery) -> list[Node]:
-    """`GET /resource_providers`."""
+    """`GET /resource_providers`, as in Placement each after those that were made before it."""
+    return sorted(_matching(forest, query), key=lambda node: node.stored.create_revision if node.stored else 0)
+
+
+def _matching(forest: Forest, query: ProviderQuery) -> list[Node]:
     found = _named(forest, query)
     if query.in_tree is not None:
         member = forest.get(query.in_tree)

@@ -114,3 +114,14 @@ async def test_a_refusal_in_plain_text(api: Client) -> None:
         "415 Unsupported Media Type\n\nThe request media type text/plain is not supported by this server. \n\n "
         "The media type text/plain is not supported, use application/json"
     )
+
+
+async def test_providers_are_listed_in_the_order_in_which_they_were_made(api: Client) -> None:
+    first, root = await api.provider("z"), await api.provider("y")
+    await api.ok("DELETE", f"/resource_providers/{first}", code=204)
+    await api.provider("x", root)
+    middle = await api.provider("w", root)
+    await api.provider("v", middle)
+    for query in ("", f"?in_tree={root}"):
+        listed = (await api.get(f"/resource_providers{query}"))["resource_providers"]
+        assert [provider["name"] for provider in listed] == ["y", "x", "w", "v"]
