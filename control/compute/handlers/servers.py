@@ -89,7 +89,7 @@ async def delete(call: Call) -> None:
 
 async def index(call: Call) -> Body:
     page = await _page(call, "servers:index:get_all_tenants")
-    return _with_next(call, page, [views.brief(f.instance, call.urls) for f in page])
+    return _with_next(call, page, [views.brief(f.instance, call.urls, down=f.down) for f in page])
 
 
 async def detail(call: Call) -> Body:

@@ -164,8 +164,11 @@ def update(version: int) -> Schema:
     return show(version) if version >= FULL_PUT_SINCE else obj({"server": _full(version, extended=False)})
 
 
-def brief_list(_: int) -> Schema:
-    return page("servers", obj({"id": UUID, "name": STRING, "links": OWN_LINKS}))
+def brief_list(version: int) -> Schema:
+    """From 2.69 on there are also servers whose cell does not answer."""
+    brief = obj({"id": UUID, "name": STRING, "links": OWN_LINKS})
+    unreachable = obj({"id": UUID, "status": one_of(UNKNOWN), "links": OWN_LINKS})
+    return page("servers", either(brief, unreachable) if version >= DOWN_CELLS_SINCE else brief)
 
 
 def detail(version: int) -> Schema:

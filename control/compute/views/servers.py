@@ -228,8 +228,10 @@ def server(instance: Instance, look: Look, *, extended: bool = True, single: boo
     return body
 
 
-def brief(instance: Instance, urls: Urls) -> Json:
-    return {"id": instance.uuid, "name": instance.name, "links": urls.links(f"servers/{instance.uuid}")}
+def brief(instance: Instance, urls: Urls, *, down: bool = False) -> Json:
+    """`down`: its cell does not answer, so that its name is not known."""
+    known = {"status": UNKNOWN} if down else {"name": instance.name}
+    return {"id": instance.uuid, **known, "links": urls.links(f"servers/{instance.uuid}")}
 
 
 def created(instance: Instance, urls: Urls, password: str | None, security_groups: list[Json]) -> Json:

@@ -198,3 +198,17 @@ def test_an_unknown_host_alone_may_be_shown() -> None:
     unknown = views.server(SERVER, Look(viewer, URLS, {SERVER.uuid: "UNKNOWN"}))
     assert unknown["host_status"] == "UNKNOWN"
     assert "host_status" not in views.server(SERVER, Look(viewer, URLS, {}))
+
+
+def test_of_a_cell_that_does_not_answer_only_what_the_top_knows_is_shown() -> None:
+    look = Look(Viewer(71, flavor_specs=True), URLS, groups={SERVER.uuid: ["g"]})
+    listed = {"id", "status", "tenant_id", "created", "links"}
+    assert set(views.unreachable(SERVER, look, single=False)) == listed
+    shown = views.unreachable(SERVER, look, single=True)
+    assert set(shown) - listed == {
+        *("user_id", "image", "flavor", "OS-EXT-AZ:availability_zone", "OS-EXT-STS:power_state", "server_groups"),
+    }
+    assert (shown["status"], shown["OS-EXT-STS:power_state"]) == ("UNKNOWN", 0)
+    brief = views.brief(SERVER, URLS, down=True)
+    assert (set(brief), brief["status"]) == ({"id", "status", "links"}, "UNKNOWN")
+    assert set(views.brief(SERVER, URLS)) == {"id", "name", "links"}
