@@ -1,6 +1,7 @@
 """What else can be said to the commands for compute: aggregates, server groups, and the options of all the others."""
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 from substrate import eventually
@@ -173,22 +174,36 @@ def test_the_clients_own_settings(typed: Typed) -> None:
     assert {e["Alias"] for e in typed.json("extension list --compute --long")} >= {"os-aggregates", "os-keypairs"}
 
 
-async def test_as_an_ordinary_user(site: Cloud) -> None:
-    """What an admin's options are for somebody else: refused, or nothing."""
-    typed = Typed(site)
-    typed("project create elsewhere")
-    typed("user create --password word-of-else else")
-    typed("role add --user else --project elsewhere member")
-    theirs = Typed(Cloud(site.url, "else", "word-of-else", "elsewhere"))
-    assert theirs.json("server list --deleted") == []
-    for line, rule in (
-        ("server list --all-projects", "os_compute_api:servers:detail:get_all_tenants"),
-        ("hypervisor list", "os_compute_api:os-hypervisors:list"),
-        ("compute service list", "os_compute_api:os-services:list"),
-        ("aggregate list", "os_compute_api:os-aggregates:index"),
-        ("flavor create --ram 1 --disk 1 --vcpus 1 mine", "os_compute_api:os-flavor-manage:create"),
-        ("usage list", "os_compute_api:os-simple-tenant-usage:list"),
-    ):
-        assert f"Policy doesn't allow {rule}" in theirs.fails(line), line
-    typed("user delete else")
-    typed("project delete elsewhere")
+PEOPLE: Final = ("reader", "member", "manager", "admin", "service")
+MAY: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "server list": ("servers:detail", PEOPLE[:4]),
+    "server list --all-projects": ("servers:detail", ("admin",)),
+    "server list --deleted": ("servers:detail", PEOPLE[:4]),
+    "server group create --policy affinity group-of-{r}": ("os-server-groups:create", PEOPLE[1:4]),
+    "server group list": ("os-server-groups:index", PEOPLE[:4]),
+    "flavor list": ("", PEOPLE),
+    "flavor create --ram 1 --disk 1 --vcpus 1 flavor-of-{r}": ("os-flavor-manage:create", ("admin",)),
+    "hypervisor list": ("os-hypervisors:list-detail", ("admin",)),
+    "compute service list": ("os-services:list", ("admin",)),
+    "aggregate list": ("os-aggregates:index", ("admin",)),
+    "usage list": ("os-simple-tenant-usage:list", ("admin",)),
+    "limits show --absolute": ("", PEOPLE),
+}
+"""By command: how the rule that says no begins, and who may."""
+
+
+def test_who_may(site: Cloud) -> None:
+    admin = Typed(site)
+    admin("project create elsewhere")
+    for role in PEOPLE:
+        admin("user create --password word-of-{r} {r}-elsewhere", r=role)
+        admin("role add --user {r}-elsewhere --project elsewhere {r}", r=role)
+        theirs = Typed(Cloud(site.url, f"{role}-elsewhere", f"word-of-{role}", "elsewhere"))
+        for line, (rule, people) in MAY.items():
+            if role in people:
+                theirs(line, r=role)
+            else:
+                assert f"Policy doesn't allow os_compute_api:{rule}" in theirs.fails(line, r=role), line
+        admin("user delete {r}-elsewhere", r=role)
+    admin("flavor delete flavor-of-admin")
+    admin("project delete elsewhere")
