@@ -30,6 +30,39 @@ def test_reads(admin: Connection) -> None:
     assert list(compute.usages()) == []
 
 
+@pytest.mark.e2e
+def test_what_an_operator_changes(admin: Connection) -> None:
+    compute, project = admin.compute, admin.current_project_id
+    aggregate = compute.create_aggregate(name="sdk-aggregate")
+    assert compute.add_host_to_aggregate(aggregate, "sim-1").hosts == ["sim-1"]
+    assert compute.set_aggregate_metadata(aggregate, {"ssd": "true"}).metadata == {"ssd": "true"}
+    assert compute.update_aggregate(aggregate, name="sdk-other").name == "sdk-other"
+    assert compute.remove_host_from_aggregate(aggregate, "sim-1").hosts == []
+    compute.delete_aggregate(compute.find_aggregate("sdk-other"))
+    group = compute.create_server_group(name="sdk-group", policy="affinity")
+    assert group.id in {g.id for g in compute.server_groups()}
+    compute.delete_server_group(group)
+    (service,) = compute.services(host="sim-1", binary="nova-compute")
+    assert compute.disable_service(service, disabled_reason="broken").disabled_reason == "broken"
+    assert compute.enable_service(service).status == "enabled"
+    assert compute.update_service_forced_down(service, forced=True).is_forced_down
+    assert not compute.update_service_forced_down(service, forced=False).is_forced_down
+    assert compute.update_quota_set(project, instances=12).instances == 12
+    assert compute.get_quota_set_defaults(project).instances == 10
+    compute.revert_quota_set(project)
+    assert compute.get_quota_set(project).instances == 10
+    flavor = compute.create_flavor(name="sdk-private", ram=1, vcpus=1, disk=1, is_public=False)
+    compute.flavor_add_tenant_access(flavor, project)
+    assert [access["tenant_id"] for access in compute.get_flavor_access(flavor)] == [project]
+    compute.flavor_remove_tenant_access(flavor, project)
+    compute.create_flavor_extra_specs(flavor, {"colour": "blue"})
+    assert compute.update_flavor_extra_specs_property(flavor, "colour", "red") == "red"
+    assert compute.get_flavor_extra_specs_property(flavor, "colour") == "red"
+    compute.delete_flavor_extra_specs_property(flavor, "colour")
+    assert compute.update_flavor(flavor.id, description="said").description == "said"
+    compute.delete_flavor(flavor)
+
+
 async def test_a_server_lives(admin: Connection) -> None:
     compute = admin.compute
     flavor = compute.create_flavor(name="sdk", ram=64, disk=1, vcpus=1)
