@@ -93,8 +93,11 @@ class CellClaim:
     pins: tuple[tuple[int, int], ...] = ()
     """each dedicated processor and the host's that it is pinned to"""
     taken: frozenset[int] = frozenset()
-    """the host's processors that nobody else may be pinned to: more than the pins where threads are isolated"""
+    """the host's processors that nobody else may be pinned to: more than the pins where threads are isolated or the
+    emulator has its own"""
     page_kib: int | None = None
+    emulator: frozenset[int] = frozenset()
+    """those of the taken ones that are the emulator's own; empty: it runs on the guest's"""
 
 
 @frozen

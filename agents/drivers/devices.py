@@ -3,12 +3,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
 
-from schemas.topology import DeviceType, PciPool
+from schemas.errors import HostFull
+from schemas.topology import DeviceClaim, DeviceType, PciPool
 
 _ANY: Final = "*"
 _PARTS: Final = (("domain", 0xFFFF, "04x"), ("bus", 0xFF, "02x"), ("slot", 0x1F, "02x"), ("function", 0x7, "x"))
@@ -70,20 +71,47 @@ def device_specs(lines: Iterable[str]) -> tuple[DeviceSpec, ...]:
     return tuple(found)
 
 
-def pools(devices: Sequence[Device], specs: Sequence[DeviceSpec]) -> tuple[PciPool, ...]:
-    """What may be passed through, devices that are alike counted together."""
+def allowed(devices: Sequence[Device], specs: Sequence[DeviceSpec]) -> list[Device]:
+    """Those that may be passed through."""
     physical = frozenset(device.address for device in devices if device.device_type == "type-PF")
     by_name = {device.interface: device.address for device in devices if device.interface}
     asked = [_named(spec, by_name.get(spec.devname)) for spec in specs if not spec.devname or spec.devname in by_name]
-    alike = Counter(
-        (device.vendor_id, device.product_id, device.device_type, device.numa_node)
-        for device in devices
-        if any(spec.matches(device, physical) for spec in asked)
-    )
+    return [device for device in devices if any(spec.matches(device, physical) for spec in asked)]
+
+
+def pools(devices: Iterable[Device]) -> tuple[PciPool, ...]:
+    """Devices that are alike counted together."""
+    alike = Counter(map(_kind, devices))
     order = sorted(alike, key=lambda kind: (*kind[:3], -1 if kind[3] is None else kind[3]))
     return tuple(
         PciPool(vendor, product, alike[kind], of, node) for kind in order for vendor, product, of, node in [kind]
     )
+
+
+def chosen(
+    devices: Sequence[Device], specs: Sequence[DeviceSpec], claims: Iterable[DeviceClaim], taken: Collection[str]
+) -> tuple[str, ...]:
+    """Addresses of devices for a guest, besides the `taken` ones that guests have already. A physical function and its
+    virtual ones are not both given away. Raises HostFull."""
+    busy = set(taken)
+    busy |= {device.parent for device in devices if device.address in taken and device.parent}
+    free = [d for d in allowed(devices, specs) if d.address not in busy and d.parent not in taken]
+    found: list[str] = []
+    for claim in claims:
+        kind = (claim.vendor_id, claim.product_id, claim.device_type, claim.numa_node)
+        fitting = sorted(device.address for device in free if _kind(device) == kind)
+        if len(fitting) < claim.count:
+            where = "" if claim.numa_node is None else f" in NUMA cell {claim.numa_node}"
+            raise HostFull(
+                f"{claim.count} devices {claim.vendor_id}:{claim.product_id} ({claim.device_type}){where} wanted, "
+                f"{len(fitting)} are free"
+            )
+        found += fitting[: claim.count]
+    return tuple(found)
+
+
+def _kind(device: Device) -> tuple[str, str, DeviceType, int | None]:
+    return device.vendor_id, device.product_id, device.device_type, device.numa_node
 
 
 def _named(spec: DeviceSpec, address: str | None) -> DeviceSpec:

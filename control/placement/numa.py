@@ -26,13 +26,14 @@ __all__ = [
 @frozen
 class Placed:
     """A guest's cell in a host's: what each of its dedicated processors is pinned to, which of the host's are `taken`
-    from all others, those of its emulator too, and the size of its pages."""
+    from all others, the size of its pages, and which of those taken are its emulator's."""
 
     cell: int
     host_cell: int
     pins: tuple[tuple[int, int], ...] = ()
     taken: frozenset[int] = frozenset()
     page_kib: int | None = None
+    emulator: frozenset[int] = frozenset()
 
 
 @frozen
@@ -74,10 +75,11 @@ def place(guest: GuestCell, host: NumaCell, ratios: Ratios = Ratios()) -> Placed
     taken = _pinned(guest, host) if pinned else []
     if taken is None:
         return None
-    pins, alone = zip(sorted(guest.dedicated), taken[: len(guest.dedicated)], strict=True), frozenset(taken)
+    count, alone = len(guest.dedicated), frozenset(taken)
+    pins = zip(sorted(guest.dedicated), taken[:count], strict=True)
     if guest.threads == "isolate":
         alone = frozenset().union(*(core for core in host.cores if core & alone))
-    return Placed(guest.id, host.id, tuple(pins), alone, size)
+    return Placed(guest.id, host.id, tuple(pins), alone, size, frozenset(taken[count:]))
 
 
 def _extended(

@@ -111,7 +111,14 @@ def without_topology(usages: Usages, consumers: Iterable[str]) -> Usages:
 
 def _claim(guest: GuestCell, placed: Placed) -> CellClaim:
     return CellClaim(
-        guest.id, placed.host_cell, guest.memory_mb, guest.shared, placed.pins, placed.taken, placed.page_kib
+        guest.id,
+        placed.host_cell,
+        guest.memory_mb,
+        guest.shared,
+        placed.pins,
+        placed.taken,
+        placed.page_kib,
+        placed.emulator,
     )
 
 

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from attrs import frozen
 
+from agents.drivers.libvirt.domain_topology import NOWHERE, Place, set_place
 from agents.drivers.libvirt.metadata import GuestLabel, label_element
 from schemas.guest import GuestSpec, NicSpec
 from schemas.settings import LibvirtSettings
@@ -24,7 +25,11 @@ class GuestFiles:
 
 
 def domain_xml(
-    spec: GuestSpec, files: GuestFiles, domain_type: Literal["kvm", "qemu"], settings: LibvirtSettings
+    spec: GuestSpec,
+    files: GuestFiles,
+    domain_type: Literal["kvm", "qemu"],
+    settings: LibvirtSettings,
+    place: Place = NOWHERE,
 ) -> str:
     """`settings` as the host resolved them: `disk_cache` is no longer auto."""
     domain = Element("domain", type=domain_type)
@@ -52,6 +57,7 @@ def domain_xml(
     _text(rng, "backend", "/dev/urandom", model="random")
     balloon = SubElement(devices, "memballoon", model="virtio")
     SubElement(balloon, "stats", period="10")
+    set_place(domain, place, domain_type)
     ElementTree.indent(domain)
     return ElementTree.tostring(domain, encoding="unicode")
 

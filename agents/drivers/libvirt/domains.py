@@ -10,6 +10,7 @@ from attrs import evolve
 
 from agents.drivers.libvirt.guest_state import Leases, SeenGuest, seen_guest
 from agents.drivers.libvirt.metadata import NAMESPACE, PREFIX, GuestLabel, label_xml, read_label
+from agents.drivers.libvirt.node_devices import addresses_in
 from schemas.errors import GuestNotFound, HostError
 from schemas.guest import GuestMark
 
@@ -46,6 +47,15 @@ def ours(handle: Any, server: str) -> tuple[Any, GuestLabel]:
 
 def label_of(domain: Any) -> GuestLabel | None:
     return read_label(ElementTree.fromstring(domain.XMLDesc(0)))
+
+
+def passed_through(handle: Any) -> frozenset[str]:
+    """The addresses of devices that any domain has, running or not, ours or not."""
+    found: set[str] = set()
+    for domain in handle.listAllDomains(0):
+        with _unless(libvirt.VIR_ERR_NO_DOMAIN):  # gone since it was listed
+            found |= addresses_in(domain.XMLDesc(0))
+    return frozenset(found)
 
 
 def see(domain: Any, leases: Leases, host_ip: str) -> SeenGuest:

@@ -2,29 +2,33 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 from attrs import evolve
 
 from agents.drivers.base import Driver, OnChange
-from agents.drivers.devices import DeviceSpec
+from agents.drivers.devices import DeviceSpec, chosen
 from agents.drivers.libvirt import domains
 from agents.drivers.libvirt.connection import Connection
 from agents.drivers.libvirt.console import console_tail
 from agents.drivers.libvirt.diagnostics import read_diagnostics
 from agents.drivers.libvirt.disks import CONSOLE_LOG, has_direct_io, make_files, remove_files
-from agents.drivers.libvirt.domain_xml import domain_xml
-from agents.drivers.libvirt.facts import host_facts, host_ip
+from agents.drivers.libvirt.domain_topology import Place, check_place
+from agents.drivers.libvirt.domain_xml import GuestFiles, domain_xml
+from agents.drivers.libvirt.facts import host_devices, host_facts, host_ip, offered_processors
 from agents.drivers.libvirt.guest_state import SeenGuest, changes
 from agents.drivers.libvirt.images import ImageCache
 from agents.drivers.libvirt.network import ensure_network, leases
+from agents.drivers.libvirt.topology import numa_cells
 from agents.drivers.libvirt.virtualization import domain_type
 from agents.drivers.libvirt.waiting import in_thread
 from agents.drivers.processors import ProcessorSets
 from schemas.errors import GuestNotFound, HostError, HypervisorDown
 from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts, ImageGrant
 from schemas.settings import LibvirtSettings
+from schemas.topology import TopologyClaim
 
 T = TypeVar("T")
 
@@ -54,6 +58,8 @@ class LibvirtDriver(Driver):
         self._stirred = asyncio.Event()
         self._seen: dict[str, GuestState] = {}
         self._watcher: asyncio.Task[None] | None = None
+        self._choosing = threading.Lock()
+        """held from choosing a guest's devices until they are in its definition, where others see them"""
 
     async def start(self, on_change: OnChange) -> None:
         await in_thread(self._prepare)
@@ -87,14 +93,16 @@ class LibvirtDriver(Driver):
         return await self._connection.call(lambda handle: self._state(handle, domains.ours(handle, server)[0]))
 
     async def spawn(self, spec: GuestSpec) -> GuestState:
+        check_place(spec.topology, self._domain_type)
         finished = await self._connection.call(lambda handle: self._finish_earlier(handle, spec))
         if finished is not None:
             return finished
         directory = self._settings.guest_dir(spec.mark.server)
         try:
+            if spec.topology:  # no image is fetched for a guest without a place
+                await self._connection.call(lambda handle: self._place(handle, spec))
             files = await make_files(spec, self._images, self._settings)
-            xml = domain_xml(spec, files, self._domain_type, self._settings)
-            return await self._connection.call(lambda handle: self._define(handle, spec, xml))
+            return await self._connection.call(lambda handle: self._define(handle, spec, files))
         except HostError:
             # A libvirt that went away may have the guest by now: its files stay until the next spawn or destroy.
             with contextlib.suppress(HypervisorDown):
@@ -198,9 +206,23 @@ class LibvirtDriver(Driver):
         self._switch_on(handle, domain)
         return self._state(handle, domain)
 
-    def _define(self, handle: Any, spec: GuestSpec, xml: str) -> GuestState:
+    def _place(self, handle: Any, spec: GuestSpec) -> Place:
+        """Where its claim puts it. A device is the guest's once a domain with it is defined. Raises HostFull."""
+        claim = spec.topology or TopologyClaim()
+        return Place(
+            claim.cells,
+            numa_cells(handle.getCapabilities(), offered_processors(handle, self._sets)) if claim.cells else (),
+            self._sets.shared or frozenset(),
+            chosen(host_devices(handle), self._devices, claim.devices, domains.passed_through(handle))
+            if claim.devices
+            else (),
+        )
+
+    def _define(self, handle: Any, spec: GuestSpec, files: GuestFiles) -> GuestState:
         """Blocking. Once defined, the domain bears its mark and all its files are there, so it can be finished."""
-        domain = handle.defineXML(xml)
+        with self._choosing if spec.topology and spec.topology.devices else contextlib.nullcontext():
+            place = self._place(handle, spec)
+            domain = handle.defineXML(domain_xml(spec, files, self._domain_type, self._settings, place))
         self._switch_on(handle, domain)
         return self._state(handle, domain)
 

@@ -9,15 +9,14 @@ from typing import Any, Final, Literal
 
 import libvirt
 
-from agents.drivers.devices import DeviceSpec, pools
+from agents.drivers.devices import Device, DeviceSpec, allowed, pools
 from agents.drivers.libvirt.capabilities import cpu_info, total_memory_mb, traits
 from agents.drivers.libvirt.node_devices import pci_devices
 from agents.drivers.libvirt.topology import has_threads, numa_cells
-from agents.drivers.processors import ProcessorSets
+from agents.drivers.processors import Processors, ProcessorSets
 from schemas.errors import HostError
 from schemas.guest import HostFacts
 from schemas.settings import LibvirtSettings
-from schemas.topology import PciPool
 
 _MEMINFO: Final = Path("/proc/meminfo")
 _STAT: Final = Path("/proc/stat")
@@ -36,10 +35,7 @@ def host_facts(
     capabilities = handle.getCapabilities()
     cpu = cpu_info(capabilities)
     disk = os.statvfs(settings.state_dir)
-    try:
-        offered = sets.of(frozenset(number for number, on in enumerate(handle.getCPUMap()[1]) if on))
-    except ValueError as error:
-        raise HostError(str(error)) from error
+    offered = offered_processors(handle, sets)
     return HostFacts(
         vcpus=len(offered.shared),
         memory_mb=max(0, total_memory_mb(_MEMINFO.read_text()) - settings.reserved_memory_mb),
@@ -53,23 +49,29 @@ def host_facts(
         architectures=(str(cpu["arch"]),),
         booted=boot_time(_STAT.read_text()),
         topology=numa_cells(capabilities, offered),
-        pci=_pools(handle, devices),
+        pci=pools(allowed(host_devices(handle), devices)) if devices else (),
         boot_id=_BOOT_ID.read_text().strip(),
         pcpus=len(offered.dedicated),
         reserved_vcpus=sets.reserved,
     )
 
 
-def _pools(handle: Any, specs: Sequence[DeviceSpec]) -> tuple[PciPool, ...]:
-    """Describing every device takes a call each: only where some may be passed through."""
-    if not specs:
-        return ()
+def offered_processors(handle: Any, sets: ProcessorSets) -> Processors:
+    """Blocking. Raises HostError when `sets` ask for what is not online."""
+    try:
+        return sets.of(frozenset(number for number, on in enumerate(handle.getCPUMap()[1]) if on))
+    except ValueError as error:
+        raise HostError(str(error)) from error
+
+
+def host_devices(handle: Any) -> list[Device]:
+    """Blocking. Describing every device takes a call each: only for those who pass some through."""
     kinds = (
         libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
         | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
         | libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_VDPA
     )
-    return pools(pci_devices(device.XMLDesc(0) for device in handle.listAllDevices(kinds)), specs)
+    return pci_devices(device.XMLDesc(0) for device in handle.listAllDevices(kinds))
 
 
 def boot_time(stat: str) -> datetime | None:

@@ -1,10 +1,13 @@
 """PCI devices out of libvirt's descriptions of a host's devices. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 from xml.etree import ElementTree
 
 from agents.drivers.devices import Device
 from schemas.topology import DeviceType
+
+_PLACE: Final = ("domain", "bus", "slot", "function")
 
 
 def pci_devices(descriptions: Iterable[str]) -> list[Device]:
@@ -25,8 +28,14 @@ def pci_devices(descriptions: Iterable[str]) -> list[Device]:
     return found
 
 
+def addresses_in(domain: str) -> set[str]:
+    """Those of all PCI devices that a domain, by its XML, has for itself."""
+    sources = ElementTree.fromstring(domain).iterfind("devices/*/source/address")
+    return {_address(**_place(source.attrib)) for source in sources if source.attrib.keys() >= set(_PLACE)}
+
+
 def _device(pci: ElementTree.Element, interface: str, vdpa: bool) -> Device:
-    place = {part: int(pci.findtext(part, "0"), 0) for part in ("domain", "bus", "slot", "function")}
+    place = _place({part: pci.findtext(part, "0") for part in _PLACE})
     kind: DeviceType = "type-PCI"
     of = pci.find("capability[@type='phys_function']/address")
     if pci.find("capability[@type='virt_functions']") is not None:
@@ -40,9 +49,13 @@ def _device(pci: ElementTree.Element, interface: str, vdpa: bool) -> Device:
         _id(pci.find("product")),
         kind,
         int(numa.get("node", "0")) if numa is not None else None,
-        _address(**{part: int(of.get(part, "0"), 0) for part in place}) if of is not None else None,
+        _address(**_place(of.attrib)) if of is not None else None,
         interface,
     )
+
+
+def _place(said: Mapping[str, str]) -> dict[str, int]:
+    return {part: int(said.get(part, "0"), 0) for part in _PLACE}
 
 
 def _address(domain: int, bus: int, slot: int, function: int) -> str:

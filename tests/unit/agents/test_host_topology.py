@@ -3,16 +3,18 @@
 from typing import Any
 
 import pytest
+from attrs import evolve
 from unit_host_shapes import DEVICES, NO_NUMA, OFFLINE, ONE_CELL, TWO_CELLS
 
-from agents.drivers.devices import device_specs, pools
+from agents.drivers.devices import allowed, chosen, device_specs, pools
 from agents.drivers.libvirt.node_devices import pci_devices
 from agents.drivers.libvirt.topology import has_threads, numa_cells
 from agents.drivers.processors import Processors, ProcessorSets, processor_sets
 from agents.drivers.simulated_capacity import SimulatedCapacity, simulated_pools
 from agents.role import AgentSetupError, drivers_of
+from schemas.errors import HostFull
 from schemas.settings import AgentSettings, ComputeSettings, DeviceSettings, SimulatedSettings
-from schemas.topology import NumaCell, Pages, PciPool, cpu_set
+from schemas.topology import DeviceClaim, NumaCell, Pages, PciPool, cpu_set
 
 
 def cpus(*numbers: int) -> frozenset[int]:
@@ -119,7 +121,7 @@ class TestDevices:
     )
     def test_which_may_be_passed_through(self, lines: list[str], found: tuple[PciPool, ...]) -> None:
         """A physical function's address stands for its virtual ones too, as in Nova."""
-        assert pools(pci_devices(DEVICES), device_specs(lines)) == found
+        assert pools(allowed(pci_devices(DEVICES), device_specs(lines))) == found
 
     @pytest.mark.parametrize(
         ("line", "said"),
@@ -141,6 +143,52 @@ class TestDevices:
             device_specs([line])
         with pytest.raises(AgentSetupError, match=said):
             list(drivers_of(AgentSettings(driver="simulated", pci=DeviceSettings((line,))), "h"))
+
+
+class TestChosenDevices:
+    """Of all that may be passed through: a graphics card each in two cells and another in the second, a network card in
+    the first with two virtual functions."""
+
+    FIRST, SECOND = (DeviceClaim("10de", "1db1", 1, numa_node=node) for node in (0, 1))
+    WHOLE, PART = DeviceClaim("8086", "1528", 1, "type-PF", 0), DeviceClaim("8086", "1515", 1, "type-VF", 0)
+
+    @pytest.mark.parametrize(
+        ("claims", "taken", "addresses"),
+        [
+            ([], [], ()),
+            ([FIRST], [], ("0000:02:00.0",)),
+            ([FIRST, SECOND], [], ("0000:02:00.0", "0000:81:00.0")),
+            ([SECOND], ["0000:81:00.0"], ("0000:82:00.0",)),
+            ([evolve(SECOND, count=2), PART], [], ("0000:81:00.0", "0000:82:00.0", "0000:05:10.0")),
+            ([PART], ["0000:05:10.0"], ("0000:05:10.2",)),
+            ([WHOLE], ["0000:02:00.0"], ("0000:05:00.0",)),
+        ],
+    )
+    def test_free_ones_of_the_pool(
+        self, claims: list[DeviceClaim], taken: list[str], addresses: tuple[str, ...]
+    ) -> None:
+        assert chosen(pci_devices(DEVICES), device_specs(["{}"]), claims, taken) == addresses
+
+    @pytest.mark.parametrize(
+        ("claims", "taken", "said"),
+        [
+            ([FIRST], ["0000:02:00.0"], r"1 devices 10de:1db1 \(type-PCI\) in NUMA cell 0 wanted, 0 are free"),
+            ([evolve(SECOND, count=3)], [], "3 devices .* 2 are free"),
+            ([evolve(FIRST, numa_node=None)], [], r"1 devices 10de:1db1 \(type-PCI\) wanted, 0 are free"),
+            ([WHOLE], ["0000:05:10.2"], "0 are free"),
+            ([PART], ["0000:05:00.0"], "0 are free"),
+        ],
+    )
+    def test_none_is_free(self, claims: list[DeviceClaim], taken: list[str], said: str) -> None:
+        """A card and its functions are not both given away."""
+        with pytest.raises(HostFull, match=said):
+            chosen(pci_devices(DEVICES), device_specs(["{}"]), claims, taken)
+
+    def test_none_that_is_not_allowed(self) -> None:
+        only = device_specs(['{"address": "*:82:*.*"}'])
+        assert chosen(pci_devices(DEVICES), only, [self.SECOND], []) == ("0000:82:00.0",)
+        with pytest.raises(HostFull):
+            chosen(pci_devices(DEVICES), only, [self.FIRST], [])
 
 
 class TestSimulatedHosts:

@@ -209,6 +209,7 @@ class TestPinning:
         placed = place(guest, odd)
         assert placed is not None
         assert ([cpu for _, cpu in placed.pins], placed.taken) == ([2, 3, 4, 5], cpus(0, 2, 3, 4, 5))
+        assert placed.emulator == cpus(0)
 
     def test_the_emulator_needs_a_processor_of_its_own(self) -> None:
         assert self.pins(threaded(0, 2), 4, emulator_threads_policy="isolate") is None

@@ -73,6 +73,7 @@ def test_an_isolated_guest_keeps_the_other_threads_of_its_cores_empty() -> None:
     assert claim
     assert claim.cells[0].pins == ((0, 0), (1, 2))
     assert claim.cells[0].taken == frozenset(range(6)), "two for its own, one for the emulator, and their siblings"
+    assert claim.cells[0].emulator == frozenset({4})
 
 
 def test_what_cannot_be_is_said() -> None:
