@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 
 from agents.drivers.base import Driver, OnChange
 from agents.drivers.simulated_capacity import SimulatedCapacity
-from agents.drivers.simulated_machine import SimulatedGuest, SimulatedHypervisor
+from agents.drivers.simulated_machine import NO_TOPOLOGY, SimulatedGuest, SimulatedHypervisor
 from agents.progress import tell_progress
 from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
 from schemas.guest import (
@@ -165,6 +165,7 @@ class SimulatedDriver(Driver):
                 memory_mb=spec.memory_mb,
                 disk_gb=spec.root_gb + spec.ephemeral_gb + -(-spec.swap_mb // 1024),
                 nics=tuple((nic.network, nic.mac) for nic in spec.nics),
+                topology=spec.topology or NO_TOPOLOGY,
             )
         state = self._run(old, spec.mark)
         self._fail("spawn", late=True)
@@ -290,6 +291,8 @@ class SimulatedDriver(Driver):
         ):
             if used + wanted > has * self._capacity.overcommit:
                 raise HostFull(f"{self._hostname}: {wanted} {what} wanted, {used} of {has} used")
+        if spec.topology and (lacking := self._capacity.lacking(spec.topology, (g.topology for g in others))):
+            raise HostFull(f"{self._hostname}: {lacking}")
 
     async def _halt(self, server: str, mark: GuestMark, verb: Literal["pause", "unpause"], to: int) -> GuestState:
         self._guest(server)

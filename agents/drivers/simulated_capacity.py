@@ -1,6 +1,7 @@
 """What a simulated host has: processors in cores and NUMA cells, memory in pages, devices. Pure."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final, get_args
@@ -8,7 +9,7 @@ from typing import Any, Final, get_args
 from attrs import field, frozen
 
 from agents.drivers.processors import Processors, ProcessorSets
-from schemas.topology import DeviceType, NumaCell, Pages, PciPool
+from schemas.topology import DeviceClaim, DeviceType, NumaCell, Pages, PciPool, TopologyClaim
 
 _SMALL_KIB: Final = 4
 
@@ -52,6 +53,27 @@ class SimulatedCapacity:
     def topology(self) -> tuple[NumaCell, ...]:
         return tuple(self._cell(number) for number in range(self.numa_cells))
 
+    def lacking(self, claim: TopologyClaim, others: Iterable[TopologyClaim]) -> str | None:
+        """What of a claim nobody has here, or one of the others has already."""
+        given = list(others)
+        dedicated = {cell.id: cell.dedicated for cell in self.topology}
+        for cell in claim.cells:
+            free = dedicated.get(cell.host_cell, frozenset()).difference(*(c.taken for one in given for c in one.cells))
+            wanted = cell.taken.union(host for _, host in cell.pins)
+            if not wanted <= free:
+                return (
+                    f"dedicated processors {sorted(wanted)} of NUMA cell {cell.host_cell} wanted, free: {sorted(free)}"
+                )
+        used = Counter({_kind(pool): -pool.free for pool in self.pci})
+        for device in (d for one in (*given, claim) for d in one.devices):
+            used[_kind(device)] += device.count
+        for device in claim.devices:
+            if used[_kind(device)] > 0:
+                return (
+                    f"{device.count} devices {device.vendor_id}:{device.product_id} wanted, {used[_kind(device)]} lack"
+                )
+        return None
+
     def _cell(self, number: int) -> NumaCell:
         each = self.vcpus // self.numa_cells
         cpus = range(number * each, (number + 1) * each)
@@ -75,6 +97,10 @@ class SimulatedCapacity:
     @property
     def _huge_kib(self) -> int:
         return sum(size * count for size, count in self.huge_pages.items())
+
+
+def _kind(of: PciPool | DeviceClaim) -> tuple[str, str, str, int | None]:
+    return of.vendor_id, of.product_id, of.device_type, of.numa_node
 
 
 def simulated_pools(lines: Iterable[str]) -> tuple[PciPool, ...]:

@@ -2,12 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 from attrs import define, evolve, field, frozen
 
 from agents.drivers.base import OnChange
 from schemas.codec import dumps, loads
 from schemas.guest import GuestState, PowerState
+from schemas.topology import TopologyClaim
+
+NO_TOPOLOGY: Final = TopologyClaim()
 
 
 @define
@@ -21,6 +25,7 @@ class SimulatedGuest:
     boots: int = 0
     saved: bool = False
     """its memory lies on disk"""
+    topology: TopologyClaim = NO_TOPOLOGY
 
 
 @frozen

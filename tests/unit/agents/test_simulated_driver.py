@@ -7,9 +7,11 @@ from random import Random
 import pytest
 from attrs import evolve
 
+from agents.drivers.processors import ProcessorSets
 from agents.drivers.simulated import Delays, Fault, SimulatedCapacity, SimulatedDriver, SimulatedHypervisor
 from schemas.errors import HostError, HostFull, HypervisorDown
 from schemas.guest import Address, GuestMark, GuestSpec, GuestState, NicSpec, PowerState
+from schemas.topology import CellClaim, DeviceClaim, PciPool, TopologyClaim
 
 
 def spec(number: int = 1, **changes: object) -> GuestSpec:
@@ -105,3 +107,41 @@ async def test_a_host_never_runs_more_than_it_has(wanted: dict[str, int]) -> Non
 
     generous, _ = await started(SimulatedDriver("h", driver.hypervisor, evolve(capacity, overcommit=1.5)))
     assert (await generous.spawn(spec(4))).power_state == PowerState.RUNNING
+
+
+def pinned(*hosts: int, also: frozenset[int] = frozenset()) -> TopologyClaim:
+    return TopologyClaim((CellClaim(0, 0, 512, pins=tuple(enumerate(hosts)), taken=also.union(hosts)),))
+
+
+GPU = TopologyClaim(devices=(DeviceClaim("10de", "1db1", 1, numa_node=0),))
+DEDICATED = frozenset({2, 3, 4})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (pinned(2, 3), pinned(3), r"processors \[3\] of NUMA cell 0 wanted, free: \[4\]"),
+        (pinned(2, also=frozenset({3})), pinned(3), r"free: \[4\]"),
+        (pinned(2), pinned(3, also=frozenset({2})), r"\[2, 3\] of NUMA cell 0 wanted, free: \[3, 4\]"),
+        (pinned(2), pinned(1), r"free: \[3, 4\]"),
+        (GPU, GPU, "1 devices 10de:1db1 wanted, 1 lack"),
+        (GPU, TopologyClaim(devices=(DeviceClaim("10de", "1db1", 1),)), "1 lack"),
+    ],
+)
+async def test_a_host_gives_no_processor_and_no_device_twice(
+    first: TopologyClaim, second: TopologyClaim, said: str, tmp_path: Path
+) -> None:
+    capacity = SimulatedCapacity(
+        vcpus=5, pci=(PciPool("10de", "1db1", 1, numa_node=0),), sets=ProcessorSets(dedicated=DEDICATED)
+    )
+    driver, _ = await started(SimulatedDriver("h", SimulatedHypervisor(tmp_path / "h.json"), capacity))
+    await driver.spawn(spec(1, topology=first))
+    await driver.spawn(spec(1, topology=first, mark=evolve(spec(1).mark, operation="rebuild")))
+    await driver.spawn(spec(2))
+
+    successor, _ = await started(SimulatedDriver("h", SimulatedHypervisor(tmp_path / "h.json"), capacity))
+    with pytest.raises(HostFull, match=said):
+        await successor.spawn(spec(3, topology=second))
+    assert len(await successor.guests()) == 2
+    await successor.destroy(spec(1).mark.server)
+    assert (await successor.spawn(spec(3, topology=first))).power_state == PowerState.RUNNING
