@@ -10,6 +10,7 @@ from control.placement.resources import needed_by
 from control.servers.quota import charge_of
 from schemas.guest import GuestState, PowerState
 from schemas.server import CELL0, Instance, time_key
+from tests.topologies import given, given_twice
 
 Records = Mapping[str, Any]
 """by path"""
@@ -136,6 +137,11 @@ def _claims(view: SiteView) -> Iterator[str]:
             capacity = provider.inventories[name].capacity
             if amount > capacity:
                 yield f"host {provider.host} has {amount} of {capacity} {name} in use"
+    for path, usages in view.usages.items():
+        for cpu in given_twice(usages):
+            yield f"processor {cpu} of {uuid_of(path)} is given twice"
+    lies = {uuid: s.topology for uuid, (cell, s) in view.servers.items() if cell != CELL0 and s.topology}
+    yield from _differ("topology", given(view.usages.values()), lies)
 
 
 def _charges(view: SiteView) -> Iterator[str]:

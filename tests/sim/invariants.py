@@ -7,7 +7,9 @@ from attrs import define, field
 from control.placement.resources import needed_by
 from kv.keys import Cell, Global
 from schemas.server import Instance, InstanceMapping
+from schemas.topology import TopologyClaim
 from tests.sim.site import CELL, Site
+from tests.topologies import given, given_twice
 
 
 @define
@@ -107,6 +109,12 @@ async def _claims(site: Site, instances: dict[str, tuple[str, Instance]]) -> lis
         for name, amount in stored.value.used.items():
             if amount > providers[uuid].inventories[name].capacity:
                 found.append(f"{uuid} is over its capacity of {name}")
+        found += [f"processor {cpu} of {uuid} is given twice" for cpu in given_twice(stored.value)]
+    lies = {u: s.topology for u, s in placed.items() if s.topology}
+    books = given(s.value for s in await top.range(Global.USAGES.under()))
+    found += [
+        f"{u} lies at {lies.get(u)}, has {books.get(u)}" for u in lies.keys() | books if lies.get(u) != books.get(u)
+    ]
     return found
 
 
@@ -131,6 +139,10 @@ def _guests(site: Site, instances: dict[str, tuple[str, Instance]], reset: set[s
     running = {(u, host.name) for host in site.machines.values() for u in host.hypervisor.guests}
     found += [f"guest of {u} left on {h}" for u, h in sorted(running - where)]
     found += [f"guest of {u} missing on {h}" for u, h in sorted(where - running) if u not in reset]
+    for host in site.machines.values():
+        for uuid, guest in host.hypervisor.guests.items():
+            if (uuid, host.name) in where and guest.topology != (instances[uuid][1].topology or TopologyClaim()):
+                found.append(f"guest of {uuid} lies at {guest.topology}, not {instances[uuid][1].topology}")
     return found
 
 

@@ -35,7 +35,13 @@ log = structlog.get_logger()
 
 EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 USER: Final = Identity("user", "user", "project", "project", frozenset({"admin"}))
-FLAVORS: Final = (Flavor("1", "small", 1, 512, 5), Flavor("2", "large", 8, 4096, 50), Flavor("3", "huge", 64, 1, 1))
+FLAVORS: Final = (
+    Flavor("1", "small", 1, 512, 5),
+    Flavor("2", "large", 8, 4096, 50),
+    Flavor("3", "huge", 64, 1, 1),
+    Flavor("4", "own", 2, 512, 5, extra_specs={"hw:cpu_policy": "dedicated", "pci_passthrough:alias": "gpu:1"}),
+    Flavor("5", "apart", 2, 512, 5, extra_specs={"hw:cpu_policy": "dedicated", "hw:numa_nodes": "2"}),
+)
 WORK: Final = {
     "create": 50,
     "delete": 30,
@@ -182,7 +188,7 @@ async def _ask(top: Top, random: Random, promised: Promises) -> None:
         what = random.choices(list(WORK), list(WORK.values()))[0]
         if what == "create" or not mine:
             count = random.choice([1, 1, 1, 3])
-            flavor = random.choices(FLAVORS, [6, 3, 1])[0]
+            flavor = random.choices(FLAVORS, [6, 3, 1, 2, 1])[0]
             draft = ServerDraft("s", flavor, None, min_count=1, max_count=count, networks="none")
             _, servers = await create_servers(top, USER, draft)
             written = expansion.at_once(draft)

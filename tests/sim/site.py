@@ -10,6 +10,7 @@ from attrs import define, evolve, field
 from cryptography.fernet import Fernet
 
 from agents.agent import Agent
+from agents.drivers.processors import ProcessorSets
 from agents.drivers.simulated import Delays, Fault, SimulatedCapacity, SimulatedDriver, SimulatedHypervisor
 from bus.client import Bus
 from bus.service import Service
@@ -34,9 +35,11 @@ from schemas.settings import (
     AgentSettings,
     CellSettings,
     ConductorSettings,
+    PciSettings,
     Settings,
 )
 from schemas.subjects import SCHEDULER_SELECT
+from schemas.topology import PciPool
 from tests.sim.bus import Broker, SimBus
 from tests.sim.loop import PROCESS, Process, VirtualLoop, outside
 
@@ -55,8 +58,20 @@ SETTINGS: Final = Settings(
         command_timeout=30.0,
         stop_timeout=10.0,
     ),
+    pci=PciSettings(('{"name": "gpu", "vendor_id": "10de", "product_id": "1db1"}',)),
     agent=AgentSettings(cell=CELL, site="sim", heartbeat_seconds=2.0, inventory_seconds=20.0),
 )
+
+SHAPE: Final = SimulatedCapacity(
+    24,
+    16384,
+    200,
+    numa_cells=2,
+    threads=2,
+    pci=(PciPool("10de", "1db1", 1, numa_node=0), PciPool("10de", "1db1", 2, numa_node=1)),
+    sets=ProcessorSets(frozenset({*range(8), *range(12, 20)}), frozenset({*range(8, 12), *range(20, 24)})),
+)
+"""of every host: a fifth of what is asked for wants its eight dedicated processors and three devices"""
 
 
 class SimCluster(Cluster):
@@ -216,7 +231,7 @@ class Site:
         driver = SimulatedDriver(
             machine.name,
             machine.hypervisor,
-            SimulatedCapacity(16, 16384, 200),
+            SHAPE,
             Delays({"spawn": (0.05, 2.0), "destroy": (0.01, 0.5), "power_off": (0.01, 1.0)}),
             faults,  # type: ignore[arg-type]  # literals of verbs
             Random(self.random.random()),

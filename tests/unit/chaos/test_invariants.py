@@ -20,6 +20,7 @@ from schemas.server import (
     ServerIndex,
     time_key,
 )
+from schemas.topology import CellClaim, TopologyClaim
 from tests.chaos.invariants import CellView, SiteView, violations
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,6 +37,8 @@ CELL = CellView(
     by_host={"by-host/h/uuid": HostedServer("p", SERVER.created_us)},
     user_data={},
 )
+USED = Usages({"VCPU": 2, "MEMORY_MB": 64, "DISK_GB": 1})
+PINNED = TopologyClaim((CellClaim(0, 0, 64, pins=((0, 3),), taken=frozenset({3})),))
 SOUND = SiteView(
     mappings={"instances/uuid": InstanceMapping("uuid", "p", "u", NOW, "cell1", charge=Charge(1, 2, 64))},
     project_lines={f"projects/p/instances/{WHEN}": ServerIndex("p", "cell1")},
@@ -53,7 +56,7 @@ SOUND = SiteView(
             "rp", "h", {"VCPU": Inventory(2), "MEMORY_MB": Inventory(64), "DISK_GB": Inventory(1)}, host="h"
         )
     },
-    usages={"placement/usages/rp": Usages({"VCPU": 2, "MEMORY_MB": 64, "DISK_GB": 1})},
+    usages={"placement/usages/rp": USED},
     quotas={"quotas/usage/p": QuotaUsage(1, 2, 64)},
     cells={"cell0": EMPTY, "cell1": CELL},
     guests={"h": (GUEST,), "other": ()},
@@ -91,6 +94,15 @@ BROKEN = {
         evolve(SOUND, usages={"placement/usages/rp": Usages({"VCPU": 3})}),
         "host h has 3 of 2 VCPU in use",
     ),
+    "a processor is given twice": (
+        evolve(SOUND, usages={"placement/usages/rp": evolve(USED, topology={"uuid": PINNED, "other": PINNED})}),
+        "processor 3 of rp is given twice",
+    ),
+    "a processor was not given back": (
+        evolve(SOUND, usages={"placement/usages/rp": evolve(USED, topology={"uuid": PINNED})}),
+        "topology: uuid",
+    ),
+    "a server lies where the books do not say": (server(topology=PINNED), "topology: uuid"),
     "a charge was not given back": (evolve(SOUND, quotas={"quotas/usage/p": QuotaUsage(2, 4, 128)}), "quota: p is"),
     "a guest is missing": (evolve(SOUND, guests={"h": ()}), "guests: ('uuid', 'h') (True) is missing"),
     "a guest runs twice": (evolve(SOUND, guests={"h": (GUEST,), "other": (GUEST,)}), "guests: ('uuid', 'other')"),
