@@ -78,7 +78,7 @@ bench-boot *options: (install "")
 bench-list *options: (install "")
     @{{ bin }}/python -m tests.bench.lists "$@"
 
-# Measure a scheduler's decision in one process: CPU by kind of request for 100 to 50,000 hosts.
+# Measure a scheduler's decision in one process: CPU by kind of request for 100 to 50,000 hosts, also as a plot.
 bench-scheduler *options: (install "")
     @{{ bin }}/python -m tests.bench.scheduler "$@"
 

@@ -85,7 +85,7 @@ def request_for(
     return Request(
         spec,
         cells,
-        needed_by(spec.flavor),
+        needed_by(spec.flavor, properties),
         demands,
         settings,
         avoid=avoid,

@@ -1,4 +1,5 @@
-"""What one decision costs: `just bench-scheduler` prints CPU milliseconds by number of hosts and kind of request.
+"""What one decision costs: `just bench-scheduler` prints CPU milliseconds by number of hosts and kind of request, and
+plots them into bench/scheduler.svg.
 
 In one process without etcd or NATS: the claim is not in it. A third of the hosts is partly used, none is full, each is
 in one of twenty aggregates and has 100 traits; every request weighs by all weighers and keeps two alternates.
@@ -8,12 +9,14 @@ import argparse
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Final
 
 from attrs import evolve, frozen
+from matplotlib import pyplot
 
 from control.scheduler.decide import Choice, Taste, choose_many
 from control.scheduler.model import Model
@@ -119,16 +122,29 @@ def milliseconds(work: Callable[[], object], seconds: float) -> float:
             return best
 
 
+def plot(path: Path, hosts: Sequence[int], figures: Mapping[str, Sequence[float]]) -> None:
+    """Both axes logarithmic: what costs a constant more is a parallel, what grows faster is steeper."""
+    drawing, axes = pyplot.subplots(figsize=(8, 5))
+    for name, spent in figures.items():
+        axes.loglog(hosts, spent, marker="o", label=name)
+    axes.set(xlabel="hosts", ylabel="CPU ms a decision")
+    axes.grid(which="both", alpha=0.3)
+    axes.legend(fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.savefig(path, bbox_inches="tight")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="just bench-scheduler", description=__doc__)
     parser.add_argument("--hosts", type=int, nargs="*", default=list(SIZES), help="sizes of the site")
     parser.add_argument("--seconds", type=float, default=0.25, help="for each figure")
+    parser.add_argument("--plot", type=Path, default=Path("bench/scheduler.svg"), help="where the plot goes")
     options = parser.parse_args()
     settings = Settings()
     pipeline, table = load_pipeline(settings), list(kinds(settings))
     print(f"CPU ms a decision, best of {options.seconds:g} s; Python {platform.python_version()}, {platform.machine()}")
     print(f"{'hosts':>8}" + "".join(f"{kind.name:>24}" for kind in table))
-    missed = []
+    missed, figures = [], {kind.name: list[float]() for kind in table}
     for hosts in options.hosts:
         model, line = model_of(hosts), f"{hosts:>8}"
         for kind in table:
@@ -138,11 +154,14 @@ def main() -> None:
                 partial(choose_many, model, kind.request, pipeline, Taste(2), kind.count),
                 options.seconds,
             )
+            figures[kind.name].append(spent)
             line += f"{spent:>24.3f}"
             floor = FLOORS.get((kind.name, hosts))
             if floor is not None and spent > floor:
                 missed.append(f"{kind.name} at {hosts} hosts: {spent:.2f} ms, may take {floor:g}")
         print(line, flush=True)
+    plot(options.plot, options.hosts, figures)
+    print(f"plotted in {options.plot}")
     for text in missed:
         print(f"too slow: {text}", file=sys.stderr)
     sys.exit(bool(missed))
