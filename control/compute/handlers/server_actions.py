@@ -1,14 +1,20 @@
 """Actions on a server: POST .../action."""
 
+from typing import Final
+
 from attrs import evolve
 
 from control.compute.call import Body, Call
 from control.compute.handlers.servers import change, find
+from control.compute.quick import as_number
 from control.servers.change import change_server, delete_server
 from control.servers.console import console_output
 from control.servers.history import LOCK, UNLOCK
 from control.servers.reset import reset_state
 from schemas.server import Instance
+
+MOST_LINES: Final = 2**31 - 1
+"""of a console that are ever asked for: a message holds no number of any size"""
 
 
 async def start(call: Call) -> None:
@@ -45,10 +51,15 @@ async def _begin(call: Call, action: str, **inputs: str) -> None:
 
 async def get_console_output(call: Call) -> Body:
     """`length` counts lines, as many as `split` then finds; -1 or nothing is all."""
-    asked = call.body["os-getConsoleOutput"].get("length")
-    length = None if asked is None or int(asked) == -1 else int(asked)
+    length = lines_of(call.body["os-getConsoleOutput"].get("length"))
     output = await console_output(call.top, call.identity, call.params["server"], length, any_project=call.sees_all)
     return {"output": output if length is None else output.removesuffix("\n")}
+
+
+def lines_of(asked: int | str | None) -> int | None:
+    """How many lines of a console are asked for; None: all."""
+    number = as_number(asked.strip()) if isinstance(asked, str) else asked
+    return None if number is None or number < 0 else int(min(number, MOST_LINES))
 
 
 async def lock(call: Call) -> None:
