@@ -14,6 +14,7 @@ from agents.drivers.processors import ProcessorSets
 from control.placement.numa import guest_cells, placements
 from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
 from schemas.guest import GuestMark, GuestState, PowerState
+from schemas.topology import CellClaim, DeviceClaim, TopologyClaim
 
 RUNNING, SHUTDOWN = PowerState.RUNNING, PowerState.SHUTDOWN
 
@@ -332,6 +333,32 @@ async def test_processors_that_a_host_does_not_have(lab: Lab) -> None:
     absent = ProcessorSets(shared=frozenset({100_000}))
     with pytest.raises((HostError, ValueError), match=r"cpu_shared_set' configuration: .* not online"):
         await (await lab.driver(sets=absent)).facts()
+
+
+async def test_a_guest_in_a_numa_cell_of_its_host(lab: Lab) -> None:
+    driver = await lab.driver(sets=ProcessorSets(shared=frozenset({0})))
+    cell = next(cell for cell in (await driver.facts()).topology if cell.cpus)
+    claim = TopologyClaim((CellClaim(0, cell.id, 16, frozenset({0})), CellClaim(1, cell.id, 16, frozenset({1}))))
+    assert (await driver.spawn(new_spec(vcpus=2, topology=claim))).power_state == RUNNING
+    assert (await driver.spawn(new_spec())).power_state == RUNNING, "floats over the shared processors"
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        # Shared with others on one host, emulated on the other.
+        (TopologyClaim((CellClaim(0, 0, 32, pins=((0, 0),), taken=frozenset({0})),)), "dedicated processors"),
+        (TopologyClaim(devices=(DeviceClaim("ffff", "0001", 2),)), "2 devices ffff:0001"),
+    ],
+)
+async def test_what_a_host_cannot_give_is_refused_and_nothing_is_kept(
+    driver: Driver, lab: Lab, claim: TopologyClaim, said: str
+) -> None:
+    spec = new_spec(lab.image(), topology=claim)
+    with pytest.raises(HostError, match=said):
+        await driver.spawn(spec)
+    assert await state_of(driver, spec.mark.server) is None
+    assert lab.leftovers(spec.mark.server) == []
 
 
 async def test_a_guest_from_boot_to_power_button(driver: Driver, lab: Lab, marks: Iterator[GuestMark]) -> None:
