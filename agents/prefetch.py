@@ -35,4 +35,5 @@ class Prefetch:
         tasks = list(self._fetching.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks)

@@ -127,7 +127,8 @@ def tpm_secret_security_filter(request: Request, _: Model) -> Request:
 
 def owner_nova_filter(request: Request, model: Model) -> Request:
     """Only once every host has the trait, so that a site is never without hosts while it is upgraded."""
-    if model.rows and bool(model.bearing(model.forest.with_trait["OWNER_NOVA"]).all()):
+    owned = model.forest.with_trait["OWNER_NOVA"]
+    if owned and bool(model.bearing(owned).all()):
         return _require(request, "OWNER_NOVA")
     return request
 
