@@ -10,7 +10,6 @@ from attrs import field, frozen
 
 from control.scheduler.columns import Column
 from control.scheduler.filters.shapes import HostFilter
-from control.scheduler.filters.topology import topology
 from control.scheduler.model import HostState, Model
 from control.scheduler.pick import Choice, Picking, Taste
 from control.scheduler.pipeline import Pipeline
@@ -60,8 +59,6 @@ def choose_many(model: Model, request: Request, pipeline: Pipeline, taste: Taste
     rows = np.flatnonzero(screened.left)
     weights = weigh(model, rows, request, pipeline.weighers)
     askers = [f.run for f in filters.values() if isinstance(f, HostFilter)]
-    if request.topology:
-        askers.append(topology)
     removed: Counter[str] = Counter()
     for part in screened.removed:
         removed[part.reason] += part.hosts

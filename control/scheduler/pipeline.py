@@ -8,6 +8,7 @@ from attrs import frozen
 
 from control.scheduler.filters.shapes import Filter
 from control.scheduler.filters.table import load_filters
+from control.scheduler.filters.topology import ALWAYS
 from control.scheduler.model import Model
 from control.scheduler.request import Request
 from control.scheduler.request_filters import REQUEST_FILTERS, RequestFilter
@@ -34,20 +35,17 @@ class Pipeline:
         return request
 
     def filters_for(self, request: Request) -> dict[str, Filter]:
-        """Those that have something to say. A forced host skips all, a rebuild most, as in Nova."""
-        if request.spec.forced_host:
-            return {}
+        """Those that have something to say. A forced host skips all that are enabled, a rebuild most, as in Nova."""
+        enabled = {} if request.spec.forced_host else self.filters
         return {
-            name: f for name, f in self.filters.items() if f.wanted(request) and (f.on_rebuild or not request.rebuild)
+            name: f
+            for name, f in {**enabled, **ALWAYS}.items()
+            if f.wanted(request) and (f.on_rebuild or not request.rebuild)
         }
 
     def each_alone(self, request: Request) -> bool:
         """Whether every claim changes what is decided next by more than the room that it takes."""
-        return (
-            request.group is not None
-            or bool(request.topology)
-            or any(f.counts for f in self.filters_for(request).values())
-        )
+        return request.group is not None or any(f.counts for f in self.filters_for(request).values())
 
 
 def load_pipeline(settings: Settings) -> Pipeline:

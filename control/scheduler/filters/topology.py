@@ -25,6 +25,10 @@ def topology(state: HostState, request: Request) -> str | None:
     return "has no NUMA cells that hold it" if wishes.cells else "lacks PCI devices"
 
 
+ALWAYS: Final[dict[str, HostFilter | MaskFilter]] = {
+    "topology": HostFilter(topology, wanted=lambda r: bool(r.topology), counts=True),
+}
+"""Part of every decision, as capacity is: what a claim refuses is not chosen."""
 FILTERS: Final[dict[str, HostFilter | MaskFilter]] = {
     "NUMATopologyFilter": HostFilter(numa, wanted=lambda r: bool(r.topology.cells or r.topology.wrong)),
     "PciPassthroughFilter": HostFilter(topology, wanted=lambda r: bool(r.topology.devices or r.topology.wrong)),

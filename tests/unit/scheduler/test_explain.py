@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from attrs import evolve
 from unit_hosts import Sketch, aggregate, asked, decided, model_of, options
 from unit_records import facts, flavor, spec
 
@@ -9,7 +10,9 @@ from control.scheduler.decide import Refusal
 from control.scheduler.explain import explain
 from control.scheduler.pipeline import load_pipeline
 from schemas.messages import Explained, Obstacle
+from schemas.placement import Inventory
 from schemas.server import ImageRef, RequestSpec
+from schemas.topology import NumaCell
 
 
 def told(hosts: list[Sketch], request: RequestSpec, *aggregates: Any, **more: Any) -> Explained:
@@ -77,3 +80,13 @@ def test_a_request_filter_may_say_no_by_itself() -> None:
 def test_zones_are_named() -> None:
     found = told([Sketch("a"), Sketch("b")], spec(availability_zone="az1"), aggregate(1, "a", availability_zone="az1"))
     assert [(o.stage, o.reason, o.alone) for o in found.obstacles] == [("aggregates", "not in zone az1", 1)]
+
+
+def test_where_a_guest_would_lie_is_explained_whatever_filters_are_enabled() -> None:
+    one = facts(topology=(NumaCell(0, 8192, dedicated=frozenset({1})),))
+    host = Sketch("h", facts=one, inventories={"PCPU": Inventory(8)})
+    pinned = spec(flavor=flavor(vcpus=2, extra_specs={"hw:cpu_policy": "dedicated"}))
+    assert told([host], pinned).obstacles == (
+        Obstacle("topology", "has no NUMA cells that hold it", removed=1, alone=1),
+    )
+    assert [o.stage for o in told([host], evolve(pinned, forced_host="h")).obstacles] == ["topology"]
