@@ -52,6 +52,8 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(inner)
     if origin in (Union, types.UnionType):
         return st.one_of(*(values_of(one) for one in inner))
+    if origin is tuple and Ellipsis not in inner:
+        return st.tuples(*(values_of(one) for one in inner))
     if origin is tuple:
         return st.lists(values_of(inner[0]), max_size=2).map(tuple)
     if origin is frozenset:
