@@ -1,6 +1,7 @@
 """Starts a site of simulated hosts, or takes one that runs, and fuzzes it."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ VERSIONS: Final = ("2.1", "2.100")
 
 def main() -> int:
     asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the site ends with it
     with _subject(asked.site) as subject:
         failed = False
         for room in (ROOMS[name] for name in asked.room):
