@@ -70,22 +70,17 @@ class FamiliesFollower(Follower):
 
     def learn(self, txn: Txn) -> None:
         """What was just committed is seen at once; the watch will tell of it again."""
-        learn(self._families, txn)
-
-
-def learn(families: Families, txn: Txn) -> None:
-    """Takes a transaction that was committed as if it had been heard of."""
-    for write in txn.writes.values():
-        stem, name = parted(write.path)
-        family = families.get(stem)
-        if family is None:
-            continue
-        stored = None
-        if write.data is not None:
-            known = family.known(name)
-            created = known.create_revision if known else txn.revision
-            stored = Stored(Key(write.path, family.cls), write.value, txn.revision, created, write.lease)
-        family.set(name, stored, txn.revision)
+        for write in txn.writes.values():
+            stem, name = parted(write.path)
+            family = self._families.get(stem)
+            if family is None:
+                continue
+            stored = None
+            if write.data is not None:
+                known = family.known(name)
+                created = known.create_revision if known else txn.revision
+                stored = Stored(Key(write.path, family.cls), write.value, txn.revision, created, write.lease)
+            family.set(name, stored, txn.revision)
 
 
 def stem_of(family: Family[Any]) -> str:

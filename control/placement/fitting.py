@@ -1,14 +1,11 @@
 """Which providers answer conditions by themselves: resources, traits, aggregates. Vectorised over all rows, pure."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from control.placement.bits import Bits, Mask, RowSets, union
 from control.placement.forest import Forest, Node
 from control.placement.query import ANYTHING, ProviderQuery, Wanted
 from control.placement.resources import Amounts
-
-Rows = NDArray[np.intp]
 
 
 def rows_with(sets: RowSets, wanted: Wanted, among: Bits) -> Bits:
@@ -32,15 +29,6 @@ def matching(forest: Forest, resources: Amounts, traits: Wanted = ANYTHING, aggr
     if resources:
         found &= forest.columns.fits(resources)
     return found
-
-
-def fitting(forest: Forest, resources: Amounts, traits: Wanted = ANYTHING, aggregates: Wanted = ANYTHING) -> Rows:
-    """Rows, ascending, of the providers without a parent that alone answer all of this: the hosts, where hosts are
-    not nested."""
-    found = matching(forest, resources, traits, aggregates)
-    if forest.children:
-        found &= ~forest.mask(forest.children)
-    return np.flatnonzero(found)
 
 
 def providers_matching(forest: Forest, query: ProviderQuery) -> list[Node]:

@@ -9,7 +9,7 @@ from typing import Protocol
 from attrs import define, evolve
 
 from control.cells.registry import CellAccess, Cells
-from control.placement.families import Families, FamiliesFollower, learn, providers_of, usages_of
+from control.placement.families import FamiliesFollower, providers_of, usages_of
 from control.scheduler.model import Model
 from kv.cache import Cache, Change
 from kv.follow import Follower
@@ -50,7 +50,6 @@ class Feed:
         forest = self.model.forest
         providers = {s: evolve(f, set=self._provider) for s, f in providers_of(forest).items()}
         usages = {s: evolve(f, set=self.model.set_usages) for s, f in usages_of(forest).items()}
-        self._families: Families = {**providers, **usages}
         self._providers = FamiliesFollower(top.store, Global.PROVIDERS.under(), providers, self._advanced)
         self._usages = FamiliesFollower(top.store, Global.USAGES.under(), usages, self._advanced)
         self._aggregates = Cache(top.store, Global.AGGREGATES.under(), self._aggregate)
@@ -74,7 +73,8 @@ class Feed:
 
     def learn(self, txn: Txn) -> None:
         """What was just committed is in the model at once."""
-        learn(self._families, txn)
+        self._providers.learn(txn)
+        self._usages.learn(txn)
 
     @property
     def ready(self) -> bool:

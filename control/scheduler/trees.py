@@ -6,6 +6,7 @@ if it takes something of the host's own provider.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 from typing import Final
 
@@ -44,8 +45,6 @@ class Trees:
                 self.of_host |= demand.required | demand.forbidden
         self._forest = model.forest
         self._shares = Shares(model.forest)
-        self._combination: Combination | None = None
-        self._searched = False
         self.hosts = self._hosts(request.asked)
 
     def __contains__(self, state: HostState) -> bool:
@@ -67,10 +66,9 @@ class Trees:
     def resources(self, state: HostState) -> Resources | None:
         """What to take where for a server on this host, as things stand now; None when it cannot be had."""
         assert state.node is not None
-        combination = self._prepared()
-        if combination is None:
+        if self._combination is None:
             return None
-        candidates = combination.at(state.node.root, list(self._tree(state.node)))
+        candidates = self._combination.at(state.node.root, list(self._tree(state.node)))
         for candidate in islice(candidates, MOST):
             taken: Resources = {}
             for row, name, amount in sorted(candidate.pieces):
@@ -91,14 +89,12 @@ class Trees:
                 found.append(max(free, 0) // amount)
         return min(found, default=0)
 
-    def _prepared(self) -> Combination | None:
-        if not self._searched:
-            self._searched = True
-            options = [options_of(self._forest, group, self._shares) for group in self.query.groups]
-            able = [o for o in options if o is not None]
-            if able and len(able) == len(options):
-                self._combination = Combination(self._forest, self.query, able)
-        return self._combination
+    @cached_property
+    def _combination(self) -> Combination | None:
+        """Made when a host has to be searched; None: nothing can serve one of the groups."""
+        options = [options_of(self._forest, group, self._shares) for group in self.query.groups]
+        able = [o for o in options if o is not None]
+        return Combination(self._forest, self.query, able) if able and len(able) == len(options) else None
 
     def _tree(self, own: Node) -> Iterator[Node]:
         """The providers of its tree that count for a host: not other hosts and what is below them."""

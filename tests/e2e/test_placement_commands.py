@@ -1,41 +1,19 @@
 """`openstack resource ...`, `allocation candidate list` and `trait ...`, of the plug-in osc-placement, and what they
 show."""
 
-import json
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from attrs import evolve, frozen
 
-from tests.e2e.live import Cloud, Shown
+from tests.e2e.live import Cloud
+from tests.e2e.typed import Typed
 
 
 @frozen
-class Placement:
-    """`{name}` in a line is one word of the values."""
-
-    cloud: Cloud
+class Placement(Typed):
     version: str = "1.39"
-
-    def run(self, line: str, **values: str) -> Shown:
-        words = [word.format_map(values) for word in line.split()]
-        return self.cloud.run(*words, options=[*self.cloud.options, "--os-placement-api-version", self.version])
-
-    def __call__(self, line: str, **values: str) -> str:
-        """What a command that succeeds prints."""
-        shown = self.run(line, **values)
-        assert shown.code == 0, f"openstack {line}: {shown.err or shown.out}"
-        return shown.out
-
-    def json(self, line: str, **values: str) -> Any:
-        return json.loads(self(f"{line} -f json", **values))
-
-    def fails(self, line: str, **values: str) -> str:
-        """What a command that fails says."""
-        shown = self.run(line, **values)
-        assert shown.code != 0, f"openstack {line} was done: {shown.out}"
-        return shown.err + shown.out
+    option: str = "--os-placement-api-version"
 
     def provider(self, *totals: str) -> str:
         """A new one that offers these."""

@@ -1,4 +1,4 @@
-"""Commands as one line of text, at one microversion of the compute API."""
+"""Commands as one line of text, at one microversion of an API."""
 
 import json
 from typing import Any
@@ -19,6 +19,7 @@ class Typed:
 
     cloud: Cloud
     version: str = ""
+    option: str = "--os-compute-api-version"
 
     def __call__(self, line: str, **values: str) -> str:
         """What a command that succeeds prints."""
@@ -38,7 +39,7 @@ class Typed:
     def run(self, line: str, **values: str) -> Shown:
         """Whatever comes of it."""
         words = [word.format_map(values) for word in line.split()]
-        at = ["--os-compute-api-version", self.version] if self.version else []
+        at = [self.option, self.version] if self.version else []
         return self.cloud.run(*words, options=[*self.cloud.options, *at])
 
 

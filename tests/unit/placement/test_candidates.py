@@ -17,7 +17,7 @@ from control.placement.candidates.answer import candidates_for
 from control.placement.candidates.found import Alone, Candidates, Generation, Request
 from control.placement.candidates.options import Shares
 from control.placement.candidates.search import search
-from control.placement.fitting import fitting, providers_matching
+from control.placement.fitting import providers_matching
 from control.placement.forest import SHARING, Forest
 from control.placement.query import CandidateQuery, Group, ProviderQuery, Wanted
 from schemas.placement import Inventory
@@ -184,9 +184,7 @@ def test_filters_of_providers(rps: list[Rp], data: st.DataObject) -> None:
     assert len(found) == len(set(found))
     assert set(found) == brute.providers(query)
     alone = evolve(query, name=None, uuid=None, in_tree=None)
-    rows = fitting(forest, query.resources, query.traits, query.aggregates)
-    roots = {rp.name for rp in rps if rp.parent is None}
-    assert {forest.at(row).uuid for row in rows.tolist()} == brute.providers(alone) & roots
+    assert {node.uuid for node in providers_matching(forest, alone)} == brute.providers(alone)
 
 
 def test_generation_goes_through_trees_one_after_another_or_in_turn() -> None:
