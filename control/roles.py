@@ -39,7 +39,9 @@ def api_role(settings: Settings) -> Role:
         from control.releases import attend_top
         from control.top import open_top
 
-        listener = listen(settings.api.host, settings.api.port, shared=settings.api.workers > 1)
+        listener = listen(
+            settings.api.host, settings.api.port, settings.api.http, "api", shared=settings.api.workers > 1
+        )
         pod = pod_name("api")
         async with open_top(settings, pod, cell_buses=True, serving=True) as top:
             keys, directory = Keys(top.store, top.key), Directory(top.store)
@@ -53,7 +55,7 @@ def api_role(settings: Settings) -> Role:
                 # Who connects meanwhile waits; when etcd is away for longer, he is told so.
                 with suppress(TimeoutError):
                     await asyncio.wait_for(tokens.until_ready(), START_SECONDS)
-                await serve_http(app, listener)
+                await serve_http(app, listener, settings.api.http)
 
             attendance = attend_top(top, "nova-osapi_compute", pod)
             await run_until(stopping, tokens.run(), open_blobs(top).run(), placement.run(), serve(), attendance.run())

@@ -27,8 +27,7 @@ class Health:
 
 
 def health_routes(health: Health) -> list[Route]:
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    """What anybody may ask, an API's clients and balancers too."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")  # that this answers is the point: the event loop ticks
@@ -39,12 +38,17 @@ def health_routes(health: Health) -> list[Route]:
             return PlainTextResponse(f"waiting for: {', '.join(missing)}\n", 503)
         return PlainTextResponse("ready\n")
 
-    return [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+async def _metrics(_: Request) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def serve_health(settings: ProcessSettings, health: Health) -> None:
     """Until cancelled; serves nothing when no port is configured."""
     if not settings.observe_port:
         await asyncio.Event().wait()
-    app = Starlette(routes=health_routes(health))
-    await serve_http(app, listen(settings.observe_host, settings.observe_port))
+    app = Starlette(routes=[*health_routes(health), Route("/metrics", _metrics)])
+    listener = listen(settings.observe_host, settings.observe_port, settings.http, "process")
+    await serve_http(app, listener, settings.http)

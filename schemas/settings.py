@@ -76,11 +76,41 @@ class CellSettings:
 
 
 @frozen
+class HttpSettings:
+    """How a listener of ours for HTTP treats its clients."""
+
+    tls_cert: str = ""
+    """PEM file of the listener's certificate and those of its authorities; with `tls_key` HTTPS is spoken"""
+    tls_key: str = ""
+    allow_plaintext: bool = False
+    """listen beyond loopback without TLS: behind a proxy that ends TLS, or on a network of its own"""
+    header_seconds: float = 20.0
+    """until a request's line and headers are complete, counted from its first byte or from the connection"""
+    body_seconds: float = 30.0
+    """within which at least `body_bytes` of an unfinished body arrive"""
+    body_bytes: int = 16384
+    send_seconds: float = 60.0
+    """that a client may leave an answer unread"""
+    connections: int = 8192
+    """in all; more are answered with 503"""
+    connections_per_source: int = 1024
+    """of one address; more are answered with 503"""
+
+    @property
+    def fault(self) -> str:
+        """What is missing, if anything is."""
+        if bool(self.tls_cert) != bool(self.tls_key):
+            return "http.tls_cert and http.tls_key belong together: give both or none"
+        return ""
+
+
+@frozen
 class ApiSettings:
     host: str = "127.0.0.1"
     port: int = 8774
+    http: HttpSettings = HttpSettings()
     public_url: str = ""
-    """scheme://host:port under which clients and agents reach the API; empty: http://host:port"""
+    """scheme://host:port under which clients and agents reach the API; empty: this host and port, https with TLS"""
     region: str = "RegionOne"
     spool_dir: str = ""
     """where uploads are collected before they go to the object store; empty: the system's temporary directory"""
@@ -105,7 +135,8 @@ class ApiSettings:
 
     @property
     def url(self) -> str:
-        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+        scheme = "https" if self.http.tls_cert else "http"
+        return self.public_url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
 
 
 @frozen
@@ -232,6 +263,7 @@ class PlacementSettings:
     host: str = "127.0.0.1"
     port: int = 8778
     """where `kilonova placement` listens"""
+    http: HttpSettings = HttpSettings()
     auth_strategy: Literal["keystone", "noauth2"] = "keystone"
     """noauth2 believes what a request's headers say of it: for tests only"""
     policy_file: str = ""
@@ -393,7 +425,10 @@ class ProcessSettings:
     """json or console"""
     observe_host: str = "127.0.0.1"
     observe_port: int = 0
-    """/metrics, /healthz and /readyz of a process without an API; 0: none"""
+    """where the process serves /metrics, /healthz and /readyz; 0: nowhere. An API serves the last two on its own port too,
+    metrics never"""
+    http: HttpSettings = HttpSettings()
+    """of the observed port"""
     drain_seconds: float = 10.0
 
 

@@ -31,8 +31,8 @@ MAX_RESHAPE: Final = 4 << 20
 PLACEMENT: Final = "/placement/"
 STREAMING: Final = "/image/"
 """The room whose bodies are as long, and take as long, as they do"""
-QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-ROOMS: Final = frozenset({"compute", "identity", "image", "placement", "v2.1", "v2", "healthz", "readyz", "metrics"})
+QUIET: Final = frozenset({"/healthz", "/readyz"})
+ROOMS: Final = frozenset({"compute", "identity", "image", "placement", "v2.1", "v2", "healthz", "readyz"})
 """First path segments that metrics name; anything else is `other`"""
 
 

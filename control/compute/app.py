@@ -20,6 +20,7 @@ from control.compute.policy import Policy, check_project
 from control.compute.query import parse_query
 from control.compute.router import Router
 from control.compute.urls import Urls
+from control.rest.kit.json_body import MalformedJson, parse_json
 from control.top import Top
 from schemas.context import OPERATION, REQUEST_ID
 from schemas.errors import BadRequest, Forbidden, NotFound, Unauthorized, UnsupportedMediaType
@@ -191,8 +192,8 @@ async def _body(receive: Receive, headers: Mapping[str, str]) -> object:
     if kind != "application/json" and not kind.startswith("application/vnd.openstack.compute+json"):
         raise UnsupportedMediaType("Unsupported Content-Type")
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
+        return parse_json(data)
+    except MalformedJson:
         raise BadRequest("Malformed request body") from None
 
 

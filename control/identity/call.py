@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-import orjson
 from attrs import define, frozen
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +17,7 @@ from control.identity.passwords import Passwords
 from control.identity.policy import enforce, project_target, user_target
 from control.identity.schemas import malformed
 from control.identity.tokens import Standing, Tokens
+from control.rest.kit.json_body import MalformedJson, parse_json
 from control.rules import Rules
 from kv.keys import Global
 from kv.store import Store
@@ -130,8 +130,8 @@ async def read_object(request: Request) -> dict[str, Any]:
     if request.headers.get("content-type", "").partition(";")[0].strip() not in ("application/json", ""):
         raise malformed("application/json", "Content-Type header")
     try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        found = parse_json(body)
+    except MalformedJson as error:
         raise malformed("valid JSON", "request body") from error
     if not isinstance(found, dict):
         raise malformed("valid JSON object", "request body")

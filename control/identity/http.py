@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control.identity.claims import REFUSED
+from control.rest.kit.json_body import MalformedJson, parse_json
 from schemas.errors import BadRequest, TooLarge, Unauthorized
 
 LONGEST_BODY: Final = 1 << 20
@@ -26,8 +27,8 @@ async def read_body(request: Request) -> bytes:
 async def read_json(request: Request) -> Any:
     """Raises BadRequest when the body is not JSON."""
     try:
-        return orjson.loads(await read_body(request))
-    except orjson.JSONDecodeError as error:
+        return parse_json(await read_body(request))
+    except MalformedJson as error:
         raise BadRequest("Malformed JSON in request body.") from error
 
 

@@ -22,7 +22,7 @@ ApiPort = Annotated[int, typer.Option(help="where clients connect")]
 EtcdPort = Annotated[int, typer.Option(help="etcd's clients")]
 EtcdPeerPort = Annotated[int, typer.Option(help="etcd's peers")]
 NatsPort = Annotated[int, typer.Option(help="nats-server")]
-ObservePort = Annotated[int, typer.Option(help="first of four ports for metrics and health")]
+ObservePort = Annotated[int, typer.Option(help="first of five ports for metrics and health")]
 Region = Annotated[str, typer.Option(help="name of the catalog's region")]
 
 

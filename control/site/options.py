@@ -11,8 +11,8 @@ Profile = Literal["default", "legacy", "secure", "open", "cors"]
 """configurations of a placement that runs alone"""
 Driver = Literal["libvirt", "simulated"]
 
-OBSERVED_ROLES = ("scheduler", "super-conductor", "conductor", "agent")
-"""Processes without an API of their own, in the order of their /readyz and /metrics ports."""
+OBSERVED_ROLES = ("scheduler", "super-conductor", "conductor", "agent", "api")
+"""Processes in the order of their ports for /readyz and /metrics."""
 
 
 @frozen

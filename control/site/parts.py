@@ -10,7 +10,7 @@ from attrs import field, frozen
 from control.site.etcd import etcd_command, etcd_ready
 from control.site.http import answers
 from control.site.nats import nats_command, nats_ready
-from control.site.options import OBSERVED_ROLES, Layout, SiteOptions
+from control.site.options import Layout, SiteOptions
 from control.site.ports import Port
 
 SUBSTRATE = ("etcd", "nats")
@@ -62,19 +62,15 @@ def kilonova_command() -> Path:
 
 
 def _own_part(role: str, options: SiteOptions, layout: Layout) -> Part:
-    if role in OBSERVED_ROLES:
-        number = options.ports.observe_port(role)
-        port = Port(number, f"{role}'s metrics and health", "--observe-port")
-        environment = {"KILONOVA_PROCESS_OBSERVE_PORT": str(number)}
-    else:
-        number = options.ports.api
-        port = Port(number, role, "--api-port")
-        environment = {}
+    number = options.ports.observe_port(role)
+    ports = [Port(number, f"{role}'s metrics and health", "--observe-port")]
+    if role == "api":
+        ports.append(Port(options.ports.api, role, "--api-port"))
     config = layout.agent_config if role in AGENT else layout.control_config
     return Part(
         role,
         (kilonova_command(), role, "--config", config),
-        partial(answers, f"http://127.0.0.1:{number}/readyz"),
-        (port,),
-        environment=environment,
+        partial(answers, f"http://127.0.0.1:{ports[-1].number}/readyz"),
+        tuple(ports),
+        environment={"KILONOVA_PROCESS_OBSERVE_PORT": str(number)},
     )

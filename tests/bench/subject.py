@@ -63,7 +63,7 @@ def attached(site_json: Path) -> Subject:
         json.loads(layout.secrets.read_text())["admin"],
         Gauges(
             {process["role"]: process["pid"] for process in described["processes"]},
-            {"api": f"{options.url}/metrics", **observed},
+            observed,
             f"http://127.0.0.1:{options.ports.etcd}/metrics",
         ),
         load_settings(layout.control_config),

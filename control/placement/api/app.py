@@ -24,6 +24,7 @@ from control.placement.api.table import OPERATIONS, rules
 from control.placement.memberships import Memberships
 from control.placement.view import View
 from control.placement.writer import Writer
+from control.rest.kit.json_body import MalformedJson, parse_json
 from runtime import ambient
 from schemas.context import BRIEFLY, OPERATION
 from schemas.errors import (
@@ -210,8 +211,8 @@ async def _json(receive: Receive) -> Any:
         message = await receive()
         data += message.get("body", b"")
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        return parse_json(data)
+    except MalformedJson as error:
         raise BadRequest(f"Malformed JSON: {error}") from None
 
 

@@ -71,7 +71,7 @@ class Alone:
 async def run_alone(settings: Settings, pod: str, health: Health, stopping: asyncio.Event) -> None:
     """`kilonova placement`: needs etcd and, unless it believes headers, the site key; no bus."""
     chosen = settings.placement
-    listener = listen(chosen.host, chosen.port)
+    listener = listen(chosen.host, chosen.port, chosen.http, "placement")
     etcd = Etcd(settings.top.store)
     store = Store(etcd, settings.top.prefix)
     try:
@@ -85,7 +85,7 @@ async def run_alone(settings: Settings, pod: str, health: Health, stopping: asyn
             async def serve() -> None:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(room.view.synced.wait(), START_SECONDS)
-                await serve_http(app, listener)
+                await serve_http(app, listener, chosen.http)
 
             await run_until(stopping, room.run(), serve(), attend_store(store, BINARY, pod).run())
     finally:

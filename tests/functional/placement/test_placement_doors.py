@@ -105,7 +105,7 @@ async def answer_of(url: str, **headers: str) -> Any:
 
 async def test_placement_is_a_process_of_its_own(store_settings: StoreSettings, tmp_path: Path) -> None:
     """At the root and below /placement; it needs etcd and nothing else."""
-    port = free_port()
+    port, observed = free_port(), free_port()
     url, token = f"http://127.0.0.1:{port}", {"x-auth-token": "admin"}
     config = tmp_path / "placement.toml"
     config.write_text(
@@ -116,6 +116,8 @@ async def test_placement_is_a_process_of_its_own(store_settings: StoreSettings, 
         [placement]
         port = {port}
         auth_strategy = "noauth2"
+        [process]
+        observe_port = {observed}
         """
     )
 
@@ -127,7 +129,8 @@ async def test_placement_is_a_process_of_its_own(store_settings: StoreSettings, 
         assert await answer_of(f"{url}/resource_providers", **token) == {"resource_providers": []}
         assert await answer_of(f"{url}/placement/resource_providers", **token) == {"resource_providers": []}
         assert (await answer_of(f"{url}/placement"))["versions"][0]["id"] == "v1.0"
-        assert "kilonova_api_seconds" in await answer_of(f"{url}/metrics")
+        assert "kilonova_api_seconds" in await answer_of(f"http://127.0.0.1:{observed}/metrics")
+        assert "kilonova_api_seconds" not in await answer_of(f"{url}/metrics")
         running.terminate()
         assert await asyncio.to_thread(running.wait, 30) == 0
 

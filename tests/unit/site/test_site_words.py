@@ -30,5 +30,5 @@ def test_a_site_that_never_ran_is_down() -> None:
 def test_every_process_has_a_health_port_of_its_own() -> None:
     parts = own_parts(SiteOptions(), LAYOUT)
     numbers = [port.number for part in parts for port in part.ports]
-    assert len(set(numbers)) == len(parts)
+    assert len(set(numbers)) == len(numbers) == len(parts) + 1, "and the API has its own beside"
     assert [part.role for part in parts if part.command[-1] == LAYOUT.agent_config] == ["agent"]
