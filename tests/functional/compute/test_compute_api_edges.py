@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from compute_client import Client
 
@@ -123,3 +124,16 @@ async def test_what_is_no_json_is_malformed(http: httpx.AsyncClient, content: by
         400,
         {"badRequest": {"code": 400, "message": "Malformed request body"}},
     )
+
+
+async def test_hints_nested_too_deeply_are_refused_at_the_door(api: Api, asked: Asked) -> None:
+    """251 to 300 levels: a 500 with megabytes of log, or a 202 whose operation no process could ever write."""
+    headers = {"X-Auth-Token": "member", "Content-Type": "application/json"}
+    for levels in (100, 251, 300, 1100):
+        body = b'{"server": %s, "os:scheduler_hints": {"any": %s}}' % (
+            orjson.dumps(asked),
+            b"[" * levels + b"]" * levels,
+        )
+        answer = await api(version="2.37").http.post("/v2.1/servers", content=body, headers=headers)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["badRequest"]["message"] == "Malformed request body"

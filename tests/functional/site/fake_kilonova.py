@@ -31,7 +31,7 @@ def main(role: str, config: Path) -> None:
     if role == "bootstrap":
         (config.parent / "bootstraps").open("a").write(f"{os.environ['KILONOVA_ADMIN_PASSWORD']}\n")
         return
-    port = int(os.environ.get("KILONOVA_PROCESS_OBSERVE_PORT") or settings["api"]["port"])
+    port = settings["api"]["port"] if role == "api" else int(os.environ["KILONOVA_PROCESS_OBSERVE_PORT"])
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     ThreadingHTTPServer(("127.0.0.1", port), Answers).serve_forever()
 
