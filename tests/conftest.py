@@ -8,17 +8,21 @@ time-outs that are the matter of a test. Files that were named, and what failed 
 """
 
 import os
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
+from leaks import leaks, leaks_in_logs
 from substrate import EtcdServer, NatsServer, map_site, running, running_etcd, running_nats
 
 from control.top import Top, open_top
 from kv.client import Etcd
 from kv.store import Store
+from runtime.logs import configure_logs
 from schemas.settings import BusSettings, StoreSettings
 
 LONGEST = (
@@ -43,6 +47,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         names = [str(Path(__file__).parent / name) for name in LONGEST]
         items.sort(key=lambda item: names.index(str(item.path)) if str(item.path) in names else len(names))
+
+
+def pytest_configure() -> None:
+    """Logs are written as a process of the product writes them, so that what they hold can be judged."""
+    configure_logs("tests", "info", "json")
+    structlog.configure(
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stdout),  # as it is when a line is written: pytest's
+        cache_logger_on_first_use=False,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fails a test in which a secret was logged; an unexpected error once logged passwords and signing keys."""
+    report = yield
+    if report.passed and item.path != Path(__file__).parent / "unit" / "test_leaks.py":
+        found = [leak for _, text in report.sections for leak in leaks(text)]
+        if found:
+            report.outcome, report.longrepr = "failed", f"logged: {'; '.join(found)}"
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The same for what processes of their own logged to files."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is None or hasattr(session.config, "workerinput"):
+        return
+    found = list(leaks_in_logs(factory.getbasetemp()))
+    if found:
+        print("\nsecrets in logs:", *found, sep="\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 # A busy machine is no falsification.

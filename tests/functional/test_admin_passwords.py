@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from leaks import PLANTED
 from substrate import map_site
 from thread_site import Host, running_site
 
@@ -12,7 +13,7 @@ from schemas.errors import HostError
 from schemas.guest import GuestSpec, GuestState
 from schemas.settings import BusSettings, StoreSettings
 
-PASSWORD = "correct horse battery"
+PASSWORD = f"correct horse {PLANTED}"
 
 
 async def test_only_the_host_sees_it(

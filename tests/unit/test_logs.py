@@ -24,10 +24,10 @@ from runtime.logs import (
 def written(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    handlers = logging.getLogger().handlers[:]
+    handlers, before = logging.getLogger().handlers[:], structlog.get_config()
     configure_logs("test", "debug", request.param)
     yield stream
-    structlog.reset_defaults()
+    structlog.configure(**before)
     logging.getLogger().handlers[:] = handlers
 
 

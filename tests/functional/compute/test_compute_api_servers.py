@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from compute_client import Client
+from leaks import PLANTED, leaks
 
 from control.top import Top
 from kv.keys import Global
@@ -33,7 +34,7 @@ async def test_a_create_answers_with_id_links_and_password(api: Api, asked: Aske
 
 async def test_a_password_is_stored_encrypted_and_only_when_a_guest_is_told(api: Api, top: Top, asked: Asked) -> None:
     for config_drive in (True, False):
-        password = "correct horse battery"
+        password = f"correct horse {PLANTED}"
         made = await boot(api(version="2.37"), asked, adminPass=password, config_drive=config_drive)
         request = await top.store.get(Global.REQUESTS(made))
         assert request is not None
@@ -339,3 +340,24 @@ async def test_a_delete_before_there_is_a_host(api: Api, asked: Asked) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
     await api().ok("DELETE", f"/servers/{made}", code=204)
     await api().refused(404, "DELETE", "/servers/00000000-0000-4000-8000-000000000000")
+
+
+async def test_an_unexpected_error_logs_no_password(
+    api: Callable[..., Client],
+    asked: dict[str, Any],
+    top: Top,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Tracebacks showed each frame's variables: adminPass in full, the beginning of the token, user data."""
+
+    async def fail(txn: Txn) -> int:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(top.store, "commit", fail)
+    body = {"server": {**asked, "adminPass": PLANTED, "user_data": base64.b64encode(PLANTED.encode()).decode()}}
+    await api(version="2.37").refused(500, "POST", "/servers", body)
+    logged = capsys.readouterr().out
+    assert "a fault of ours" in logged
+    assert not leaks(logged)
+    assert base64.b64encode(PLANTED.encode()).decode()[:16] not in logged
