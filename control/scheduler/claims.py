@@ -1,7 +1,6 @@
 """The claim: one transaction that compares all that a choice stands on and writes it into the operation. Pure but for
 the Txn that it fills."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -19,7 +18,7 @@ from kv.txn import Stored, Txn
 from schemas.codec import to_dict
 from schemas.errors import CompareFailed
 from schemas.group import ServerGroup
-from schemas.host import CellMapping
+from schemas.host import CellMapping, HostMapping
 from schemas.messages import SelectItem
 from schemas.operation import Line, Operation
 from schemas.placement import Allocation, Provider, Usages
@@ -33,11 +32,15 @@ MAX_SPREAD_CLAIMS: Final = 12
 
 @frozen(eq=False)
 class Claim:
-    """One server's choice on its way into the store."""
+    """One server's choice on its way into the store, with the records of its host that it was made on: what became of
+    them meanwhile makes the claim fail, also where the model has heard of it."""
 
     item: SelectItem
     request: Request
     choice: Choice
+    mapping: Stored[HostMapping] | None
+    provider: Stored[Provider] | None
+    cell: Stored[CellMapping] | None
 
 
 @define(eq=False)
@@ -55,7 +58,6 @@ class Claimed:
 def claimed(
     claims: list[Claim],
     forest: Forest,
-    cells: Mapping[str, Stored[CellMapping]],
     group: Stored[ServerGroup] | None,
     now: datetime,
     default_zone: str,
@@ -66,7 +68,7 @@ def claimed(
         if claim.item.operation.server in done.operations:
             continue  # asked for twice: who did not get an answer asks again
         try:
-            _add(done, claim, forest, cells, now, default_zone)
+            _add(done, claim, forest, now, default_zone)
         except CompareFailed as error:
             done.lost.append(claim)
             why = error
@@ -84,12 +86,11 @@ def _add(
     done: Claimed,
     claim: Claim,
     forest: Forest,
-    cells: Mapping[str, Stored[CellMapping]],
     now: datetime,
     default_zone: str,
 ) -> None:
     spec, before, host, resources = claim.item.spec, claim.item.operation, claim.choice.host, claim.choice.resources
-    mapping, provider, cell = host.mapping, host.provider, cells.get(host.cell) if host.mapping else None
+    mapping, provider, cell = claim.mapping, claim.provider, claim.cell
     if mapping is None or provider is None or cell is None:
         raise CompareFailed(f"{host.host} or its cell has gone")
     taken = {uuid: _taken(done, forest, uuid, amounts) for uuid, amounts in resources.items()}

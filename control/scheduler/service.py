@@ -24,10 +24,8 @@ from control.scheduler.pipeline import Pipeline, load_pipeline
 from control.scheduler.request import Request, request_for
 from control.top import Top
 from kv.keys import Global
-from kv.txn import Stored
 from runtime import ambient
 from schemas.errors import CompareFailed, KilonovaError, UnknownOutcome
-from schemas.host import CellMapping
 from schemas.messages import Explain, Explained, Select, Selected, Selection, SelectItem
 from schemas.operation import Operation
 from schemas.shards import shard_of
@@ -189,7 +187,9 @@ class Scheduler:
 
     def _claim(self, wanted: _Wanted, request: Request, choice: Choice) -> None:
         self._feed.model.reserve(choice.resources)
-        claim = (wanted, Claim(wanted.item, request, choice))
+        host, cells = choice.host, self._top.cells.mappings.items
+        cell = cells.get(Global.CELLS(host.cell).path) if host.mapping else None
+        claim = (wanted, Claim(wanted.item, request, choice, host.mapping, host.provider, cell))
         lane = self._lane(choice)
         if lane in self._claims:
             self._claims[lane].append(claim)
@@ -229,7 +229,7 @@ class Scheduler:
         try:
             group = model.groups.get(spec.group) if spec.group else None
             zone = self._settings.scheduler.default_availability_zone
-            done = claimed(claims, model.forest, self._cells(claims), group, ambient.now(), zone)
+            done = claimed(claims, model.forest, group, ambient.now(), zone)
             await self._top.store.commit(done.txn)
         except CompareFailed:
             await self._lost(batch)
@@ -254,12 +254,6 @@ class Scheduler:
                 self._answer(wanted, Selection(wanted.server, operation=operation, revision=revision))
         if lost:
             await self._lost(lost)
-
-    def _cells(self, claims: list[Claim]) -> dict[str, Stored[CellMapping]]:
-        known = self._top.cells.mappings.items
-        names = {claim.choice.host.cell for claim in claims if claim.choice.host.mapping}
-        found = {name: known.get(Global.CELLS(name).path) for name in names}
-        return {name: mapping for name, mapping in found.items() if mapping is not None}
 
     async def _lost(self, batch: list[tuple[_Wanted, Claim]]) -> None:
         """Takes fresh what was compared; who is still as he asked is decided again."""

@@ -2,24 +2,63 @@
 
 import argparse
 import asyncio
-import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import structlog
 
+from tests.sim.run import Plan, run_quietly, run_seed
+from tests.sim.switches import OFF, TOLERATED
 
-def _whose(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+
+def _process(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
     from tests.sim.loop import PROCESS
 
     process = PROCESS.get()
-    return {"at": f"{asyncio.get_event_loop().time():9.3f}", "who": process.name if process else "-", **event}
+    return {"at": f"{asyncio.get_event_loop().time():9.3f}", "process": process.name if process else "-", **event}
 
 
 def _line(_: Any, __: str, event: dict[str, Any]) -> str:
-    head = f"{event.pop('at')} {event.pop('who'):14} {event.pop('event')}"
+    head = f"{event.pop('at')} {event.pop('process'):20} {event.pop('event')}"
     return " ".join([head, *(f"{key}={value}" for key, value in sorted(event.items()))])
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    off = frozenset(options.off.split(",")) if options.off else frozenset()
+    if options.all:
+        return Plan(off, aim=options.aim, bare=options.bare)
+    return Plan(off | OFF.keys(), frozenset(TOLERATED), options.aim, options.bare)
+
+
+def _one(seed: int, plan: Plan) -> bool:
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, _process, structlog.processors.format_exc_info, _line],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    outcome = run_seed(seed, plan)
+    print(f"{outcome.servers} servers, {outcome.deleted} deleted, {outcome.kills} kills, faults: {outcome.faults}")
+    print("\n".join(outcome.violations) or "all invariants hold")
+    return bool(outcome.violations)
+
+
+def _many(seeds: range, plan: Plan, jobs: int) -> bool:
+    began, failed, servers, kills = time.monotonic(), [], 0, 0
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for outcome in pool.map(run_quietly, seeds, [plan] * len(seeds)):
+            servers, kills = servers + outcome.servers, kills + outcome.kills
+            if outcome.violations:
+                failed.append(outcome.seed)
+                found = [line[:600] for line in outcome.violations[:5]]
+                print(f"seed {outcome.seed}: {len(outcome.violations)} violations", *found, sep="\n  ", flush=True)
+    seconds = time.monotonic() - began
+    rate = f"{len(seeds) / seconds * 60:.0f} seeds a minute"
+    print(
+        f"{len(seeds)} seeds, {servers} servers, {kills} kills in {seconds:.0f} s, {rate}; failed: {failed or 'none'}"
+    )
+    return bool(failed)
 
 
 def main() -> int:
@@ -27,37 +66,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="one seed, with its log")
     parser.add_argument("--seeds", type=int, default=20, help="how many, from --first on")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that run seeds side by side")
+    parser.add_argument("--off", default="", help="faults and operators' deeds that do not happen, with commas between")
+    parser.add_argument("--all", action="store_true", help="also those that tests/sim/switches.py keeps off")
+    parser.add_argument("--aim", default="", help="the purpose whose commits are held up; else each seed draws one")
+    parser.add_argument("--bare", action="store_true", default=None, help="without what repairs later: guards alone")
     options = parser.parse_args()
-    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets must be the same each time
-        os.execve(
-            sys.executable, [sys.executable, "-m", "tests.sim", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
-        )
-    from tests.sim.run import quiet, run_seed
-
-    sys.unraisablehook = lambda _: None  # what a dead process's coroutines say when they are collected
-
+    plan = _plan(options)
     if options.seed is not None:
-        structlog.configure(
-            processors=[structlog.contextvars.merge_contextvars, _whose, structlog.processors.format_exc_info, _line],
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        )
-        outcome = run_seed(options.seed)
-        print(
-            outcome.servers, "servers,", outcome.deleted, "deleted,", outcome.kills, "kills,", outcome.pauses, "pauses"
-        )
-        print("\n".join(outcome.violations) or "all invariants hold")
-        return bool(outcome.violations)
-    quiet()
-    began, failed, servers, kills = time.monotonic(), [], 0, 0
-    for seed in range(options.first, options.first + options.seeds):
-        outcome = run_seed(seed)
-        servers, kills = servers + outcome.servers, kills + outcome.kills
-        if outcome.violations:
-            failed.append(seed)
-            print(f"seed {seed}: {len(outcome.violations)} violations", *outcome.violations[:5], sep="\n  ", flush=True)
-    seconds = time.monotonic() - began
-    print(f"{options.seeds} seeds, {servers} servers, {kills} kills in {seconds:.0f} s; failed: {failed or 'none'}")
-    return bool(failed)
+        return _one(options.seed, plan)
+    return _many(range(options.first, options.first + options.seeds), plan, options.jobs)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

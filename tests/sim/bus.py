@@ -1,4 +1,4 @@
-"""A bus in memory with what NATS promises: at most once, in no order; that nobody is there is known at once."""
+"""A NATS server in memory with what NATS promises: at most once, in no order; that nobody listens is known at once."""
 
 import asyncio
 import itertools
@@ -62,14 +62,21 @@ class Broker:
     random: Random
     weather: Weather = field(factory=Weather)
     down: bool = False
+    """the server is away: nothing arrives, and nobody is told"""
+    cut: dict[Process, None] = field(factory=dict)
+    """processes that it does not hear and that do not hear it"""
     subscriptions: dict[_Subscription, None] = field(factory=dict)
     _numbers: "itertools.count[int]" = field(factory=itertools.count)
 
     def drop(self, process: Process) -> None:
         """Its connection is gone."""
+        self.cut.pop(process, None)
         for subscription in list(self.subscriptions):
             if subscription.process is process:
                 del self.subscriptions[subscription]
+
+    def reaches(self, process: Process | None) -> bool:
+        return not self.down and process not in self.cut
 
     def inbox(self) -> str:
         return f"_INBOX.{next(self._numbers)}"
@@ -89,7 +96,7 @@ class Broker:
     def send(self, message: SimMessage) -> bool:
         """Whether anybody is there to receive it; that it arrives is another matter."""
         receivers = self.receivers(message.subject)
-        if self.down:
+        if not self.reaches(PROCESS.get()):
             return True
         for subscription in receivers:
             copies = 2 if self.random.random() < self.weather.doubled else 1
@@ -103,7 +110,7 @@ class Broker:
         delay = self.random.uniform(0, self.weather.slow_delay if slow else self.weather.usual_delay)
 
         def arrive() -> None:
-            if subscription in self.subscriptions and not self.down:
+            if subscription in self.subscriptions and self.reaches(subscription.process):
                 self.loop.spawn(subscription.process, subscription.callback(message))  # type: ignore[arg-type]
 
         # The wire is nobody's: what was sent arrives though its sender died.
@@ -125,10 +132,11 @@ class SimBus:
 
     @property
     def connected(self) -> bool:
-        return not self._broker.down
+        return self._broker.reaches(PROCESS.get())
 
     def now(self) -> float:
-        return self._broker.loop.time()
+        process = PROCESS.get()
+        return self._broker.loop.time() + (process.skew if process else 0.0)
 
     async def subscribe(self, subject: str, queue: str, callback: Any) -> _Subscription:
         subscription = _Subscription(self._broker, subject, queue, callback, PROCESS.get())

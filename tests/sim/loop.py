@@ -19,6 +19,8 @@ class Process:
     name: str
     dead: bool = False
     paused: bool = False
+    skew: float = 0.0
+    """seconds by which its wall clock is ahead; its monotonic clock is right"""
     backlog: list[tuple[Callable[..., Any], tuple[Any, ...], Context]] = field(factory=list)
 
 

@@ -1,4 +1,7 @@
-"""The processes of a simulated site, and what survives them: the store and the hypervisors."""
+"""The processes of a simulated site, and what survives them: the stores and the hypervisors.
+
+Its ordinary site has two cells with an etcd and a NATS each; the global store and bus, and cell0, are a third place.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -7,11 +10,10 @@ from random import Random
 from typing import Any, Final, cast
 
 from attrs import define, evolve, field
-from cryptography.fernet import Fernet
 
 from agents.agent import Agent
 from agents.drivers.processors import ProcessorSets
-from agents.drivers.simulated import Delays, Fault, SimulatedCapacity, SimulatedDriver, SimulatedHypervisor
+from agents.drivers.simulated import Delays, Fault, SimulatedCapacity, SimulatedDriver, SimulatedHypervisor, Verb
 from bus.client import Bus
 from bus.service import Service
 from control.cells.liveness import Liveness
@@ -25,31 +27,28 @@ from control.top import Top
 from kv.keys import Global
 from kv.store import Store
 from kv.twin.client import Twin
-from kv.twin.cluster import Cluster
-from kv.twin.faults import Odds, RandomFaults
+from kv.twin.faults import Odds
 from kv.txn import Txn
 from runtime.health import Health
 from schemas.host import BusAddress, CellMapping, StoreAddress
 from schemas.messages import Select
-from schemas.settings import (
-    AgentSettings,
-    CellSettings,
-    ConductorSettings,
-    PciSettings,
-    Settings,
-)
+from schemas.server import CELL0
+from schemas.settings import AgentSettings, CellSettings, ConductorSettings, PciSettings, Settings
 from schemas.subjects import SCHEDULER_SELECT
 from schemas.topology import PciPool
-from tests.sim.bus import Broker, SimBus
+from tests.sim.bus import Broker, SimBus, Weather
 from tests.sim.loop import PROCESS, Process, VirtualLoop, outside
+from tests.sim.place import Link, Place
 
-CELL: Final = "cell1"
-KEY: Final = SiteKey(Fernet.generate_key())
-PREFIXES: Final = {"global": "g/", "cell0": "c0/", CELL: "c1/"}
+GLOBAL: Final = "global"
+CELLS: Final = ("cell1", "cell2")
+KEY: Final = SiteKey(b"c2ltdWxhdGVkIHNpdGVzIGhhdmUgbm8gc2VjcmV0cyE=")
+PREFIXES: Final = {GLOBAL: "g/", CELL0: "c0/"}
+CALL_SECONDS: Final = 2.0
+"""that a call to etcd may take"""
 
 SETTINGS: Final = Settings(
     site="sim",
-    cell=CellSettings(CELL),
     conductor=ConductorSettings(
         lease_ttl=3,
         rescan_seconds=2.0,
@@ -59,7 +58,7 @@ SETTINGS: Final = Settings(
         stop_timeout=10.0,
     ),
     pci=PciSettings(('{"name": "gpu", "vendor_id": "10de", "product_id": "1db1"}',)),
-    agent=AgentSettings(cell=CELL, site="sim", heartbeat_seconds=2.0, inventory_seconds=20.0),
+    agent=AgentSettings(site="sim", heartbeat_seconds=2.0, inventory_seconds=20.0),
 )
 
 SHAPE: Final = SimulatedCapacity(
@@ -73,45 +72,64 @@ SHAPE: Final = SimulatedCapacity(
 )
 """of every host: a fifth of what is asked for wants its eight dedicated processors and three devices"""
 
-
-class SimCluster(Cluster):
-    """Its timers are nobody's: a lease runs out though the process that wound the clock is dead."""
-
-    def _wind(self) -> None:
-        outside(super()._wind)
-
-    def apply_later(self, seconds: float, method: Any, request: Any) -> None:
-        outside(super().apply_later, seconds, method, request)
+TAKES: Final[dict[Verb, float | tuple[float, float]]] = {
+    "spawn": (0.05, 2.0),
+    "destroy": (0.01, 0.5),
+    "power_off": (0.01, 1.0),
+}
+"""seconds of what a hypervisor does"""
 
 
 @define(eq=False)
 class Host:
+    """A machine: it outlives its agents."""
+
     name: str
+    cell: str
     hypervisor: SimulatedHypervisor = field(factory=SimulatedHypervisor)
+    takes: dict[Verb, float | tuple[float, float]] = field(factory=lambda: dict(TAKES))
+    """seconds of each verb; may be changed at any time"""
+    faults: dict[Verb, Fault] = field(factory=dict)
+    """of each verb; may be changed at any time"""
+
+    def fail(self, verb: Verb, rate: float) -> None:
+        """So many of its calls fail, from 0 to 1."""
+        self.faults[verb] = Fault(rate)
 
 
 @define(eq=False)
 class Site:
-    """`kill`, `pause` and `start` may be called on any process by its name."""
+    """`kill`, `pause`, `start`, `cut` may be called on any process by its name: `names` are all."""
 
     loop: VirtualLoop
     random: Random
-    hosts: int = 3
-    odds: Odds = field(factory=Odds)
-    spawn_fails: float = 0.0
-    cluster: SimCluster = field(factory=SimCluster)
+    cells: tuple[str, ...] = CELLS
+    hosts: int = 2
+    """in each cell"""
+    conductors: int = 2
+    """in each cell"""
+    settings: Settings = SETTINGS
     running: dict[str, Process] = field(factory=dict)
+    skews: dict[str, float] = field(factory=dict)
+    """of wall clocks, by the name of the process, in seconds"""
+    unreadable: dict[str, None] = field(factory=dict)
+    """paths of records that no process can read"""
     deaths: list[str] = field(factory=list)
+    """processes that ended by themselves"""
     api: Top | None = None
     """of the API process that runs now"""
-    broker: Broker = field(init=False)
+    places: dict[str, Place] = field(init=False)
     machines: dict[str, Host] = field(init=False)
     _twins: dict[Process, list[Twin]] = field(factory=dict)
+    _links: dict[Twin, Link] = field(factory=dict)
     _serial: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.broker = Broker(self.loop, Random(self.random.random()))
-        self.machines = {f"h{n}": Host(f"h{n}") for n in range(self.hosts)}
+        self.places = {
+            name: Place(name, Broker(self.loop, Random(self.random.random()))) for name in (GLOBAL, *self.cells)
+        }
+        hosts = [Host(f"h{n}.{cell}", cell) for cell in self.cells for n in range(self.hosts)]
+        self.machines = {host.name: host for host in hosts}
 
     @property
     def names(self) -> list[str]:
@@ -122,51 +140,61 @@ class Site:
             "scheduler-2",
             "super-1",
             "super-2",
-            "conductor-1",
-            "conductor-2",
-            *(f"agent-{h}" for h in self.machines),
+            *(f"conductor-{cell}-{n + 1}" for cell in self.cells for n in range(self.conductors)),
+            *(f"agent-{host}" for host in self.machines),
         ]
 
+    def conductors_of(self, cell: str) -> list[str]:
+        return [f"conductor-{cell}-{n + 1}" for n in range(self.conductors)]
+
+    def agents_of(self, cell: str) -> list[str]:
+        return [f"agent-{host.name}" for host in self.machines.values() if host.cell == cell]
+
     async def bootstrap(self) -> None:
-        store = Store(Twin(self.cluster), PREFIXES["global"])
-        for name in ("cell0", CELL):
-            bus = BusAddress("sim") if name == CELL else None
-            mapping = CellMapping(name, name, StoreAddress(("sim",), PREFIXES[name]), bus)
-            await store.commit(Txn("map cell").create(Global.CELLS(name), mapping))
+        """Maps the cells and starts every process; returns at once."""
+        store = self.store(GLOBAL)
+        zero = CellMapping(CELL0, CELL0, StoreAddress((GLOBAL,), PREFIXES[CELL0]), None)
+        await store.commit(Txn("map cell").create(Global.CELLS(CELL0), zero))
+        for cell in self.cells:
+            mapping = CellMapping(cell, cell, StoreAddress((cell,), f"{cell}/"), BusAddress(cell))
+            await store.commit(Txn("map cell").create(Global.CELLS(cell), mapping))
         for name in self.names:
             self.start(name)
 
     def start(self, name: str) -> None:
+        """Does nothing when it runs."""
         if name in self.running:
             return
         self._serial += 1
-        process = Process(f"{name}#{self._serial}")
+        process = Process(f"{name}#{self._serial}", skew=self.skews.get(name, 0.0))
         self.running[name] = process
         self._twins[process] = []
-        kind = name.split("-")[0]
         work = {
             "api": self._api,
             "scheduler": self._scheduler,
             "super": self._super,
             "conductor": self._conductor,
             "agent": self._agent,
-        }[kind]
+        }[name.split("-")[0]]
         task = self.loop.spawn(process, work(process, name))
         task.add_done_callback(lambda done: self._ended(process, done), context=Context())
 
     def _ended(self, process: Process, task: asyncio.Task[None]) -> None:
-        """Nobody restarts a process that ends by itself: none should."""
+        """Nothing restarts a process that ends by itself: none should."""
         if not process.dead and not task.cancelled():
             self.deaths.append(f"{process.name} ended by itself: {task.exception()!r}")
 
     def kill(self, name: str) -> None:
+        """As SIGKILL; does nothing when it does not run."""
         process = self.running.pop(name, None)
         if name == "api":
             self.api = None
         if process is not None:
             process.dead = True
-            self.broker.drop(process)
+            for place in self.places.values():
+                place.forget(process)
             for twin in self._twins.pop(process):
+                del self._links[twin]
                 outside(twin.disconnect)
 
     def pause(self, name: str) -> None:
@@ -177,29 +205,113 @@ class Site:
         if name in self.running and self.running[name].paused:
             self.loop.resume(self.running[name])
 
-    def store(self, name: str, twin: Twin | None = None) -> Store:
-        """For looking from outside, without faults."""
-        return Store(twin or Twin(self.cluster), PREFIXES[name])
+    def cut_store(self, name: str, place: str, *, refuse: bool = False) -> None:
+        """The process reaches the place's etcd no more: its calls hang or, with `refuse`, end at once."""
+        for twin, link in self._ways(name, place):
+            link.cut, link.refuse = True, refuse
+            if refuse:
+                outside(twin.disconnect)
 
-    def _twin(self) -> Twin:
+    def cut_bus(self, name: str, place: str) -> None:
+        """The process and the place's NATS hear nothing of each other."""
+        if name in self.running:
+            self.places[place].broker.cut[self.running[name]] = None
+
+    def silence(self, name: str, place: str) -> None:
+        """The process's watches and keep-alives of the place say nothing more, as on a member that stands still; its
+        calls, which go to another member, are answered."""
+        for _, link in self._ways(name, place):
+            link.silent = True
+
+    def heal(self, name: str) -> None:
+        """It reaches everything again."""
+        process = self.running.get(name)
+        if process is None:
+            return
+        for place in self.places.values():
+            place.broker.cut.pop(process, None)
+        for twin in self._twins[process]:
+            link = self._links[twin]
+            link.cut = link.refuse = link.silent = False
+            link.wake()
+
+    def reopen(self, name: str, place: str) -> None:
+        """The process's streams of the place break, and can be opened again at once."""
+        for twin, _ in self._ways(name, place):
+            outside(twin.disconnect)
+
+    def calm(self) -> None:
+        """No more faults, and every process runs."""
+        for place in self.places.values():
+            place.calm()
+            place.broker.weather = Weather()
+        for host in self.machines.values():
+            host.hypervisor.down = False
+            host.takes.update(TAKES)
+        for name, skew in self.skews.items():
+            if skew:
+                self.kill(name)
+        self.skews.clear()
+        for name in self.names:
+            self.resume(name)
+            self.start(name)
+
+    def trouble(self, host: str) -> str:
+        """Why the host cannot be reached or cannot work now; empty: it can."""
+        machine = self.machines[host]
+        agent = self.running.get(f"agent-{host}")
+        place = self.places[machine.cell]
+        if agent is None or agent.paused or agent.skew:
+            return "no agent"
+        if machine.hypervisor.down or machine.takes != TAKES:
+            return "no hypervisor"
+        if agent in place.broker.cut or not place.whole or not self.places[GLOBAL].whole:
+            return "cut off"
+        conductors = [self.running.get(name) for name in self.conductors_of(machine.cell)]
+        if not any(p and not p.paused and not p.skew and self._hears(p, place) for p in conductors):
+            return "no conductor"
+        return ""
+
+    def _hears(self, process: Process, place: Place) -> bool:
+        links = [self._links[twin] for twin in self._twins[process]]
+        return process not in place.broker.cut and not any(link.cut or link.silent for link in links)
+
+    def store(self, name: str) -> Store:
+        """For looking from outside, without faults: `global`, `cell0` or a cell."""
+        return Store(Twin(self.places[GLOBAL if name == CELL0 else name].cluster), PREFIXES.get(name, f"{name}/"))
+
+    def _ways(self, name: str, place: str) -> list[tuple[Twin, Link]]:
+        """The process's connections to the place's etcd."""
+        process = self.running.get(name)
+        ways = [(twin, self._links[twin]) for twin in self._twins[process]] if process else []
+        return [(twin, link) for twin, link in ways if link.place.name == place]
+
+    def _twin(self, place: str) -> Twin:
         process = PROCESS.get()
-        twin = Twin(self.cluster, RandomFaults(Random(self.random.random()), self.odds), timeout=2.0)
+        link = self.places[place].link(Random(self.random.random()), process)
+        twin = Twin(self.places[place].cluster, link, timeout=CALL_SECONDS, target=place)
         if process in self._twins:
             self._twins[process].append(twin)
+            self._links[twin] = link
         return twin
 
     async def top(self, name: str) -> Top:
         """Handles of the global store and the cells for the running process."""
-        bus = cast(Bus, SimBus(self.broker))
+        buses: dict[str, Bus] = {}
 
-        async def connect(_: Any, __: str) -> Bus:
-            return bus
+        async def connect(settings: Any, _: str) -> Bus:
+            if settings.url not in buses:
+                buses[settings.url] = cast(Bus, SimBus(self.places[settings.url].broker))
+            return buses[settings.url]
 
-        store = Store(self._twin(), PREFIXES["global"])
-        cells = Cells(store, KEY, name, with_bus=True, open_etcd=lambda _: self._twin(), connect=connect)
+        store = Store(self._twin(GLOBAL), PREFIXES[GLOBAL])
+        cells = Cells(
+            store, KEY, name, with_bus=True, open_etcd=lambda at: self._twin(at.endpoints[0]), connect=connect
+        )
         asyncio.get_running_loop().create_task(cells.run())
         await cells.mappings.synced.wait()
-        return Top(SETTINGS, store, bus, cells, KEY, Liveness(store, cells))
+        bus = cast(Bus, SimBus(self.places[GLOBAL].broker))
+        return Top(self.settings, store, bus, cells, KEY, Liveness(store, cells))
 
     async def _api(self, process: Process, name: str) -> None:
         self.api = await self.top(process.name)
@@ -211,7 +323,8 @@ class Site:
         feeding = asyncio.create_task(feed.run())
         await feed.until_ready()
         service = Service(top.bus, "scheduler", "0", "")
-        await service.serve("select", SCHEDULER_SELECT, Select, Scheduler(top, feed).select)
+        scheduler = Scheduler(top, feed, draw=Random(self.random.random()))
+        await service.serve("select", SCHEDULER_SELECT, Select, scheduler.select)
         await feeding
 
     async def _super(self, process: Process, name: str) -> None:
@@ -220,28 +333,31 @@ class Site:
         await conductor.run(Health(), asyncio.Event())
 
     async def _conductor(self, process: Process, name: str) -> None:
-        store = Store(self._twin(), PREFIXES[CELL])
-        bus = cast(Bus, SimBus(self.broker))
-        await CellConductor(SETTINGS, store, bus, process.name).run(Health(), asyncio.Event())
+        cell = name.split("-")[1]
+        settings = evolve(self.settings, cell=CellSettings(cell))
+        bus = cast(Bus, SimBus(self.places[cell].broker))
+        await CellConductor(settings, Store(self._twin(cell), f"{cell}/"), bus, process.name).run(
+            Health(), asyncio.Event()
+        )
 
     async def _agent(self, process: Process, name: str) -> None:
         machine = self.machines[name.removeprefix("agent-")]
-        bus = cast(Bus, SimBus(self.broker))
-        faults = {"spawn": Fault(self.spawn_fails)} if self.spawn_fails else None
+        bus = cast(Bus, SimBus(self.places[machine.cell].broker))
         driver = SimulatedDriver(
             machine.name,
             machine.hypervisor,
             SHAPE,
-            Delays({"spawn": (0.05, 2.0), "destroy": (0.01, 0.5), "power_off": (0.01, 1.0)}),
-            faults,  # type: ignore[arg-type]  # literals of verbs
+            Delays(machine.takes),
+            machine.faults,
             Random(self.random.random()),
         )
+        settings = evolve(self.settings.agent, host=machine.name, cell=machine.cell)
         with suppress(asyncio.CancelledError):
-            await Agent(
-                evolve(SETTINGS.agent, host=machine.name),
-                machine.name,
-                machine.name,
-                driver,
-                bus,
-                Service(bus, "agent", "0", ""),
-            ).run()
+            service = Service(bus, "agent", "0", "")
+            await Agent(settings, machine.name, machine.name, driver, bus, service).run()
+
+
+def set_odds(site: Site, odds: Odds) -> None:
+    """Of every call of every process to every etcd."""
+    for place in site.places.values():
+        place.odds = odds

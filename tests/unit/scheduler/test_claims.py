@@ -1,11 +1,13 @@
 """The transaction that several servers' claims on one host share."""
 
 import pytest
+from attrs import evolve
 from unit_hosts import Sketch, asked, model_of
 from unit_records import NOW, facts, flavor, operation, spec, stored
 
 from control.scheduler.claims import Claim, claimed
 from control.scheduler.decide import Choice
+from control.scheduler.request import Request
 from kv.keys import Global
 from schemas.codec import from_dict
 from schemas.errors import CompareFailed
@@ -14,7 +16,12 @@ from schemas.messages import SelectItem
 from schemas.placement import Inventory
 from schemas.topology import NumaCell, TopologyClaim
 
-CELLS = {"cell1": stored(Global.CELLS("cell1"), CellMapping("cell1", "c", StoreAddress(("e",), "p/"), None))}
+CELL = stored(Global.CELLS("cell1"), CellMapping("cell1", "c", StoreAddress(("e",), "p/"), None))
+
+
+def chosen(item: SelectItem, wanted: Request, choice: Choice) -> Claim:
+    """As the scheduler makes it in the moment of its choice."""
+    return Claim(item, wanted, choice, choice.host.mapping, choice.host.provider, CELL)
 
 
 def test_a_server_that_was_asked_for_twice_is_counted_once() -> None:
@@ -26,10 +33,10 @@ def test_a_server_that_was_asked_for_twice_is_counted_once() -> None:
     def claim(server: str) -> Claim:
         item = SelectItem(operation("build", "schedule", server=server, host=None), 7, spec(uuid=server))
         wanted = asked(item.spec)
-        return Claim(item, wanted, Choice(host, {"rp-h1": wanted.asked}))
+        return chosen(item, wanted, Choice(host, {"rp-h1": wanted.asked}))
 
-    once = claimed([claim("a"), claim("b")], model.forest, CELLS, None, NOW, "nova")
-    twice = claimed([claim("a"), claim("b"), claim("a")], model.forest, CELLS, None, NOW, "nova")
+    once = claimed([claim("a"), claim("b")], model.forest, None, NOW, "nova")
+    twice = claimed([claim("a"), claim("b"), claim("a")], model.forest, None, NOW, "nova")
     assert twice.usages == once.usages
     assert twice.txn.writes.keys() == once.txn.writes.keys()
     assert twice.operations.keys() == {"a", "b"}
@@ -45,9 +52,9 @@ def test_who_finds_no_place_any_more_does_not_hold_up_the_others() -> None:
     def claim(server: str) -> Claim:
         item = SelectItem(operation("build", "schedule", server=server, host=None), 7, spec(uuid=server, flavor=pinned))
         wanted = asked(item.spec)
-        return Claim(item, wanted, Choice(host, {"rp-h1": {"MEMORY_MB": 512}}))
+        return chosen(item, wanted, Choice(host, {"rp-h1": {"MEMORY_MB": 512}}))
 
-    found = claimed([claim(server) for server in "abc"], model.forest, CELLS, None, NOW, "nova")
+    found = claimed([claim(server) for server in "abc"], model.forest, None, NOW, "nova")
     assert found.operations.keys() == {"a", "b"}
     assert [lost.item.operation.server for lost in found.lost] == ["c"]
     assert {next(iter(t.cells[0].taken)) for t in found.usages["rp-h1"].topology.values()} == {2, 3}
@@ -55,4 +62,18 @@ def test_who_finds_no_place_any_more_does_not_hold_up_the_others() -> None:
     assert from_dict(TopologyClaim, lies) == found.usages["rp-h1"].topology["b"]
     model.set_usages("rp-h1", stored(Global.USAGES("rp-h1"), found.usages["rp-h1"], 30))
     with pytest.raises(CompareFailed, match="no place left"):
-        claimed([claim("c")], model.forest, CELLS, None, NOW, "nova")
+        claimed([claim("c")], model.forest, None, NOW, "nova")
+
+
+def test_a_claim_compares_the_mapping_that_it_was_decided_on() -> None:
+    """A claim waited for another one on its host; meanwhile the host was disabled, the operator had his answer, and
+    the model heard of it. The claim compared the new mapping, on which nobody had decided, and landed on the host."""
+    model = model_of([Sketch("h1")])
+    (host,) = model.hosts.values()
+    item = SelectItem(operation("build", "schedule", server="a", host=None), 7, spec(uuid="a"))
+    claim = chosen(item, wanted := asked(item.spec), Choice(host, {"rp-h1": wanted.asked}))
+    before = host.mapping
+    assert before is not None
+    model.set_mapping("h1", stored(before.key, evolve(before.value, disabled=True), before.mod_revision + 5))
+    done = claimed([claim], model.forest, None, NOW, "nova")
+    assert done.txn.revisions[before.key.path] == before.mod_revision
