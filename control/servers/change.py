@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from control.servers.commits import commit_settled, retried
 from control.servers.deletion import deletion, removal
 from control.servers.find import key_in_cell, not_found
+from control.servers.handover import is_sealed, with_user_fields
 from control.servers.history import plain_action
 from control.servers.states import check_allowed
 from control.top import Top
@@ -137,14 +138,19 @@ async def update_server(
     action: str | None = None,
     any_project: bool = False,
 ) -> Instance:
-    """Applies `change` to what needs no host, in a cell or still at the top. `change` may raise. A change with a name,
-    `action`, is remembered in the history of a server that has a cell."""
+    """Applies `change` to the user's fields of a server, in a cell or still at the top. `change` may raise. A change
+    with a name, `action`, is remembered in the history of a server that has a cell.
+
+    Raises NotFound, and Unavailable while the server moves between two stores for longer than a second.
+    """
 
     async def once() -> Instance:
         at = await locate(top, identity, uuid, any_project=any_project)
         now = ambient.now()
         if at.instance is not None:
-            after = evolve(change(at.instance.value), updated=now)
+            if is_sealed(at.operation):
+                raise CompareFailed("it is on its way back to the top")
+            after = evolve(with_user_fields(at.instance.value, change(at.instance.value)), updated=now)
             txn = Txn("update server").replace(at.instance, after)
             if action is not None:
                 done = plain_action(action, after, identity, REQUEST_ID.get(), now)
@@ -159,7 +165,8 @@ async def update_server(
             return after
         assert at.request is not None
         request = at.request
-        draft = evolve(change(request.value.instance), updated=now)
+        before = request.value.instance
+        draft = evolve(with_user_fields(before, change(before)), updated=now)
 
         async def at_top() -> bool:
             current = await top.store.get(request.key)
@@ -169,7 +176,10 @@ async def update_server(
         await commit_settled(top.store, txn, request, at_top)
         return draft
 
-    return await retried(once)
+    try:
+        return await retried(once)
+    except CompareFailed as error:
+        raise Unavailable(f"Instance {uuid} is moving between two stores right now; try again") from error
 
 
 async def locate(top: Top, identity: Identity, uuid: str, *, any_project: bool = False) -> Located:

@@ -18,6 +18,7 @@ from control.conductor.cell.commit import finished_action
 from control.conductor.top.fences import CellFences
 from control.conductor.top.leave import ImageLeave
 from control.conductor.top.obituaries import add_release
+from control.conductor.top.placing import handing_over, placing
 from control.conductor.top.precache import Precache
 from control.conductor.top.selecting import Selecting
 from control.secrets import resealed
@@ -25,6 +26,7 @@ from control.servers.deletion import deletion
 from control.servers.expansion import KIND as MULTI_CREATE
 from control.servers.expansion import expansion
 from control.servers.find import instance_key
+from control.servers.handover import with_user_fields
 from control.servers.precache import KIND as CACHE_IMAGES
 from control.top import Top
 from kv.keys import Cell, Global
@@ -32,26 +34,21 @@ from kv.shards import Shards
 from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
-from schemas.codec import from_dict
 from schemas.context import REQUEST_ID
 from schemas.errors import CompareFailed, NobodyListens
 from schemas.messages import SelectItem, Wake
-from schemas.operation import Line, Operation
+from schemas.operation import Operation
 from schemas.server import (
     CELL0,
     BuildRequest,
     Fault,
-    HostedServer,
     Instance,
     InstanceMapping,
     RequestSpec,
-    ServerIndex,
-    UserData,
     time_key,
 )
 from schemas.shards import shard_of
 from schemas.subjects import cell_wake, top_wake
-from schemas.topology import TopologyClaim
 
 log = structlog.get_logger()
 
@@ -163,7 +160,8 @@ class Builds:
             there = await store.get(key)
             if there is None or there.value.attempt != op.attempt:
                 raise
-        txn = self._handing_over(operation, request, mapping, cell)
+            await self._copy_update(store, shard, there, draft)
+        txn = handing_over(operation, request, mapping, cell)
         if op.cancel:
             txn.put(operation.key, evolve(op, step="deleting"))
         await self._commit(shard, txn)
@@ -172,71 +170,25 @@ class Builds:
             await bus.hint(cell_wake(cell, shard), Wake(op.server, op.created_us, op.project))
         return op.cancel
 
+    async def _copy_update(self, store: Store, shard: int, there: Stored[Instance], draft: Instance) -> None:
+        """The server was written from an older draft: what the user changed since goes with it. Nobody but us changes
+        these fields in the cell before the server is handed over."""
+        after = with_user_fields(there.value, draft)
+        if after is not there.value:
+            await self._fences.commit(store, shard, Txn("copy update").replace(there, after))
+
     async def _fenced_get(self, store: Store, shard: int, draft: Instance) -> Stored[Instance] | None:
         """Whether the server is in the cell, after every earlier write of ours was made impossible or is done."""
         await self._fences.commit(store, shard, Txn("look into cell"))
         return await store.get(instance_key(draft))
 
     def _placing(self, op: Operation, request: BuildRequest, cell: str) -> Txn:
-        now = ambient.now()
-        draft, host = request.instance, str(op.host)
-        instance = evolve(
-            draft,
-            host=host,
-            node=op.results["node"],
-            task_state="spawning",
-            attempt=op.attempt,
-            generation=op.generation,
-            availability_zone=op.results.get("zone") or draft.availability_zone,
-            topology=from_dict(TopologyClaim, lies) if (lies := op.results.get("topology")) else None,
-            admin_password=resealed(draft.admin_password, self._top.key, self._top.key.of_cell(cell)),
-            updated=now,
-        )
-        boot = Operation(
-            server=op.server,
-            kind="boot",
-            step="spawn",
-            started=op.started,
-            deadline=now + timedelta(seconds=self._top.settings.conductor.spawn_timeout),
-            request_id=op.request_id,
-            user=op.user,
-            project=op.project,
-            created_us=op.created_us,
-            attempt=op.attempt,
-            generation=op.generation,
-            host=host,
-            inputs=self._leave.inputs(draft.image, cell, now),
-            results={k: v for k, v in op.results.items() if k in ("tried", "alternates")},
-            story=(*op.story, Line(now, f"handed to cell {cell}")),
-        )
-        txn = (
-            Txn("place")
-            .create(instance_key(draft), instance)
-            .put(Cell.BY_HOST(host, op.server), HostedServer(op.project, op.created_us))
-            .create(Cell.OPERATIONS(shard_of(op.server), op.server), boot)
-        )
-        if request.user_data is not None:
-            txn.put(Cell.USER_DATA(op.server), UserData(request.user_data))
-        return txn
-
-    def _handing_over(
-        self,
-        operation: Stored[Operation],
-        request: Stored[BuildRequest],
-        mapping: Stored[InstanceMapping],
-        cell: str,
-    ) -> Txn:
-        """From now on the server is its cell's."""
-        op = operation.value
-        after = evolve(mapping.value, cell=cell, attempt=op.attempt, generation=op.generation)
-        when = time_key(op.created_us, op.server)
-        return (
-            Txn("hand over")
-            .replace(mapping, after)
-            .put(Global.PROJECT_SERVERS(op.project, when), ServerIndex(op.project, cell))
-            .remove(request)
-            .remove(operation)
-        )
+        now, key = ambient.now(), self._top.key
+        password = resealed(request.instance.admin_password, key, key.of_cell(cell))
+        draft = evolve(request, instance=evolve(request.instance, admin_password=password))
+        inputs = self._leave.inputs(request.instance.image, cell, now)
+        deadline = now + timedelta(seconds=self._top.settings.conductor.spawn_timeout)
+        return placing(op, draft, cell, inputs, deadline, now)
 
     async def _refused(self, shard: int, operation: Stored[Operation], message: str, details: str = "") -> None:
         """From now on the build only goes to cell0. Recorded first: were cell0 written straight away, whoever takes
@@ -265,10 +217,12 @@ class Builds:
         try:
             await self._fences.commit(store, shard, txn)
         except CompareFailed:
-            if await store.get(instance_key(draft)) is None:
+            there = await store.get(instance_key(draft))
+            if there is None:
                 raise
+            await self._copy_update(store, shard, there, draft)
         mapping = await self._mapping(op.server)
-        await self._commit(shard, self._handing_over(operation, request, mapping, CELL0))
+        await self._commit(shard, handing_over(operation, request, mapping, CELL0))
 
     async def _remove(self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest]) -> None:
         """A cancelled build that never reached a cell: claim, charge and all records go in one transaction."""

@@ -14,6 +14,7 @@ from control.conductor.top.fences import CellFences
 from control.conductor.top.leave import ImageLeave
 from control.conductor.top.obituaries import Obituaries, add_release
 from control.secrets import resealed
+from control.servers.handover import is_sealed, sealing
 from control.top import Top
 from kv.cache import Cache, Change
 from kv.keys import Cell, Global
@@ -131,6 +132,8 @@ class Outboxes:
         if instance is None or returning is None:
             log.error("a build was given back without its server", cell=cell)
             return
+        if not is_sealed(returning):
+            await self._fences.commit(store, shard, sealing(instance, returning))
         txn = Txn("take back").replace(mapping, evolve(mapping.value, cell=None, attempt=record.attempt + 1))
         draft = evolve(
             instance.value,
