@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 import grpc
 from aetcd import rpc
 
-from schemas.errors import KilonovaError, StoreFull, StoreUnavailable, TooLarge, UnknownOutcome
+from schemas.errors import HistoryCompacted, KilonovaError, StoreFull, StoreUnavailable, TooLarge, UnknownOutcome
 
 NO_ANSWER: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
@@ -40,8 +40,43 @@ class Backend(Protocol):
     async def watch_stream(self) -> Stream: ...
 
 
+_REFUSALS: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+"""What etcd answers before it applies anything. After any other status a write may have been applied: INTERNAL and
+UNKNOWN also come from a proxy or from gRPC itself, while the request is on its way or done."""
+_REFUSAL_TEXTS: Final = (
+    "database space exceeded",
+    "too many requests",
+    "grpc: received message larger than max",
+    "Sent message larger than max",
+)
+"""of RESOURCE_EXHAUSTED; gRPC uses it for an answer that is too large as well, and then the write was applied"""
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether etcd certainly did not apply the write that failed with this error."""
+    if isinstance(error, UnknownOutcome) or not isinstance(error, KilonovaError):
+        return False
+    cause = error.__cause__
+    return isinstance(cause, grpc.aio.AioRpcError) and _is_refusal(cause.code(), cause.details() or "")
+
+
+def _is_refusal(code: grpc.StatusCode, detail: str) -> bool:
+    return code in _REFUSALS or any(text in detail for text in _REFUSAL_TEXTS)
+
+
 def explain(target: str, error: grpc.aio.AioRpcError, *, writes: bool) -> KilonovaError:
-    """What a failed call means to the one who made it."""
+    """What a failed call means to its caller."""
     code, detail = error.code(), error.details() or ""
     if "TSI_" in detail:  # gRPC's way to say that one side does not accept the other's certificate
         detail += "; see ca, cert and key of the store's tls section"
@@ -55,8 +90,9 @@ def explain(target: str, error: grpc.aio.AioRpcError, *, writes: bool) -> Kilono
             "This changes more records at once than etcd takes in one transaction: ask for less at once, or start etcd "
             "with a higher --max-txn-ops and --max-request-bytes"
         )
+    if writes and not _is_refusal(code, detail):
+        return UnknownOutcome(f"etcd at {target} did not confirm a write: {code.name} {detail}")
     if code in NO_ANSWER or "etcdserver: request timed out" in detail or "leader changed" in detail:
-        if writes:
-            return UnknownOutcome(f"etcd at {target} did not confirm a write: {detail}")
         return StoreUnavailable(f"etcd at {target} does not answer: {detail}")
-    return StoreUnavailable(f"etcd at {target} refused a call: {code.name} {detail}")
+    kind = HistoryCompacted if "required revision has been compacted" in detail else StoreUnavailable
+    return kind(f"etcd at {target} refused a call: {code.name} {detail}")

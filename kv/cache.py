@@ -5,11 +5,10 @@ from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
-from kv.follow import Follower, log_unreadable
+from kv.follow import Follower
 from kv.keys import Key, Span
 from kv.store import Store
 from kv.txn import Stored
-from schemas.errors import UnreadableRecord
 
 R = TypeVar("R")
 
@@ -49,18 +48,12 @@ class Cache(Follower, Generic[R]):
         old = self.items.get(path)
         if old is not None and kv is not None and old.mod_revision == revision:
             return
-        new = None if kv is None else self._readable(kv)
+        new = None if kv is None else self._store.readable(self._cls, kv)
+        if kv is None:
+            self._store.aside.remove(path)
         if new is None:
             self.items.pop(path, None)
         else:
             self.items[path] = new
         if self._on_change is not None and (old or new):
             self._on_change(Change(old, new))
-
-    def _readable(self, kv: Any) -> Stored[R] | None:
-        """A record that cannot be read counts as absent: its neighbours are of use without it."""
-        try:
-            return self._store.stored(self._cls, kv)
-        except UnreadableRecord as error:
-            log_unreadable(error)
-            return None

@@ -1,4 +1,7 @@
-"""Following a span of keys: listed once, followed by revision, listed again only after a compaction."""
+"""Following a span of keys: listed once, followed by revision, listed again only after a compaction.
+
+A second list costs what changed: its keys are compared with what is held, and only what was written since is read.
+"""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -10,16 +13,15 @@ import structlog
 from aetcd import rpc
 
 from kv.keys import Span
+from kv.scan import answers, slices
 from kv.store import Store
 from kv.watches import Compacted, Watch, watches_of
-from schemas.errors import StoreUnavailable, UnreadableRecord
+from schemas.errors import StoreUnavailable
 
 log = structlog.get_logger()
 
 ASK_SECONDS: Final = 0.5
 """How often a waiter asks for progress."""
-PAGE: Final = 1000
-"""Records of one answer while listing: what a list takes in memory beyond what is kept of it."""
 PAUSES: Final = (0.05, 1.0)
 """between the first and the later attempts to list, in seconds"""
 
@@ -53,17 +55,31 @@ class Follower(ABC):
     def take(self, path: str, kv: Any, revision: int) -> None:
         """What is true of a path since `revision`: its KeyValue, or None when it is gone. May repeat what is known."""
 
-    async def wait_until(self, revision: int) -> None:
-        """Returns when the copy holds every write up to `revision`, however often the stream breaks until then."""
-        while self.revision < revision:
-            moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting[moved] = revision
-            self.ask()
-            try:
-                # The question may be lost with its stream, or come before etcd has sent all of a backlog.
-                await asyncio.wait([moved], timeout=ASK_SECONDS)
-            finally:
-                del self._waiting[moved]
+    async def wait_until(self, revision: int, seconds: float | None = None) -> None:
+        """Returns when the copy holds every write up to `revision`, however often the stream breaks until then.
+
+        `seconds`: how long that may take; None: as long as a call to etcd.
+        Raises: StoreUnavailable when it takes longer.
+        """
+        try:
+            async with asyncio.timeout(self._store.etcd.timeout if seconds is None else seconds):
+                while self.revision < revision:
+                    await self._moved(revision)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"the watch of {self._store.prefix}{self._span.start} at {self._store.etcd.target} is behind: it is "
+                f"complete up to revision {self.revision}, not {revision}"
+            ) from None
+
+    async def _moved(self, revision: int) -> None:
+        moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[moved] = revision
+        self.ask()
+        try:
+            # The question may be lost with its stream, or come before etcd has sent all of a backlog.
+            await asyncio.wait([moved], timeout=ASK_SECONDS)
+        finally:
+            del self._waiting[moved]
 
     def ask(self) -> None:
         """Has etcd say how far the watch is, though nothing may have changed."""
@@ -89,30 +105,29 @@ class Follower(ABC):
             pause = min(pause * 2, longest)
 
     async def _list(self) -> None:
-        """Page by page as of one revision; what is gone is told first."""
-        start, revision, more = self._full(self._span.start), 0, True
-        held = list(self.held())
-        if held:
-            keys = await self._range(start, 0, keys_only=True, limit=0)
-            revision = keys.header.revision
-            there = {self._path(kv.key) for kv in keys.kvs}
-            for path in held:
-                if path not in there:
+        """As of one revision; what is gone is told first. What was complete before is not read again."""
+        start, end, etcd = self._full(self._span.start), self._full(self._span.end), self._store.etcd
+        known, revision, ranges = self.revision, 0, [(start, end)]
+        gone = set(self.held())
+        if again := bool(gone):
+            ranges = []
+            async for answer in answers(etcd, start, end, revision=0, keys_only=True):
+                revision = revision or answer.header.revision
+                gone.difference_update(self._path(kv.key) for kv in answer.kvs)
+                if any(kv.mod_revision > known for kv in answer.kvs):
+                    ranges.append((answer.kvs[0].key, answer.kvs[-1].key + b"\0"))
+                await asyncio.sleep(0)
+            async for paths in slices(list(gone)):
+                for path in paths:
                     self.take(path, None, revision)
-        while more:
-            page = await self._range(start, revision, keys_only=False, limit=PAGE)
-            for kv in page.kvs:
-                self.take(self._path(kv.key), kv, kv.mod_revision)
-                start = kv.key + b"\0"
-            revision, more = revision or page.header.revision, page.more
+        for first, after in ranges:
+            async for answer in answers(etcd, first, after, revision=revision, after=known if again else 0):
+                revision = revision or answer.header.revision
+                async for kvs in slices(answer.kvs):
+                    for kv in kvs:
+                        self.take(self._path(kv.key), kv, kv.mod_revision)
         self.advance(revision)
         self.synced.set()
-
-    async def _range(self, start: bytes, revision: int, *, keys_only: bool, limit: int) -> Any:
-        request = rpc.RangeRequest(
-            key=start, range_end=self._full(self._span.end), revision=revision, keys_only=keys_only, limit=limit
-        )
-        return await self._store.etcd.range(request)
 
     async def _follow(self) -> None:
         start, end = self._full(self._span.start), self._full(self._span.end)
@@ -137,7 +152,3 @@ class Follower(ABC):
 
     def _path(self, key: bytes) -> str:
         return key.decode()[len(self._store.prefix) :]
-
-
-def log_unreadable(error: UnreadableRecord) -> None:
-    log.error("unreadable record left out", reason=error.message)

@@ -1,6 +1,6 @@
 """A store: one etcd and a prefix in it, read and written as records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar, overload
 
 from aetcd import rpc
@@ -11,7 +11,9 @@ from kv.keys import Key, Span
 from kv.memo import Memo
 from kv.metrics import TRANSACTIONS, WRITES
 from kv.reads import MAX_KEYS
+from kv.scan import KEYS_PAGE, PAGE, answers, slices
 from kv.txn import Stored, Txn
+from kv.unreadable import Aside
 from schemas.codec import RELEASE, for_release, loads
 from schemas.errors import CompareFailed, UnknownOutcome, UnreadableRecord
 
@@ -30,6 +32,8 @@ class Store:
         self.prefix = prefix
         self.release = RELEASE
         """of the oldest process that reads what is written here"""
+        self.aside = Aside(f"{etcd.target} {prefix}")
+        """the records that cannot be read"""
         self._memo = Memo(remembers) if remembers else None
         self._commits, self._reads = groups_of(etcd)
 
@@ -64,8 +68,30 @@ class Store:
         return found
 
     async def range(self, span: Span[R]) -> list[Stored[R]]:
-        """The records of a span in the order of their keys."""
+        """The records of a span in the order of their keys. One that cannot be read is set aside."""
         return (await self.snapshot(span))[0]
+
+    async def snapshot(self, span: Span[R]) -> tuple[list[Stored[R]], int]:
+        """As `range`, with the revision at which it is true."""
+        found: list[Stored[R]] = []
+        revision = 0
+        async for answer in self._answers(span, revision=0):
+            revision = revision or answer.header.revision
+            found += await self._decoded(span.cls, answer.kvs)
+        return found, revision
+
+    async def pages(self, span: Span[R], size: int = PAGE) -> AsyncIterator[list[Stored[R]]]:
+        """The records of a span of any size in the order of their keys, at most `size` at once, each page of its own
+        moment: a record that is written meanwhile is seen before or after, one that stays is seen once."""
+        async for answer in self._answers(span, size=size):
+            if answer.kvs:
+                yield await self._decoded(span.cls, answer.kvs)
+
+    async def path_pages(self, span: Span[R], size: int = KEYS_PAGE) -> AsyncIterator[list[str]]:
+        """As `pages`, but only the keys, without the store's prefix."""
+        async for answer in self._answers(span, size=size, keys_only=True):
+            if answer.kvs:
+                yield [self._path(kv.key) for kv in answer.kvs]
 
     async def ranges(self, spans: Sequence[Span[R]]) -> list[Stored[R]]:
         """The records of several spans; each 128 spans are of one revision."""
@@ -75,42 +101,36 @@ class Store:
             ops = [rpc.RequestOp(request_range=self._range(span)) for span in part]
             answer = await self.etcd.txn(rpc.TxnRequest(success=ops), writes=False)
             for span, response in zip(part, answer.responses, strict=True):
-                found += [self.stored(span.cls, kv) for kv in response.response_range.kvs]
+                found += await self._decoded(span.cls, response.response_range.kvs)
         return found
 
     async def changed(self, span: Span[R], after: int) -> list[Stored[R]]:
-        """The records of a span that were written after a revision; what was deleted is not told. It costs etcd the
-        span, everybody else what changed."""
-        request = self._range(span)
-        request.min_mod_revision = after + 1
-        answer = await self.etcd.range(request)
-        return [self.stored(span.cls, kv) for kv in answer.kvs]
+        """The records of a span that were written after a revision; what was deleted is not among them. It costs etcd
+        the span, everybody else what changed."""
+        found: list[Stored[R]] = []
+        async for answer in self._answers(span, revision=0, after=after):
+            found += await self._decoded(span.cls, answer.kvs)
+        return found
 
-    async def snapshot(
-        self, span: Span[R], unreadable: Callable[[UnreadableRecord], None] | None = None
-    ) -> tuple[list[Stored[R]], int]:
-        """As `range`, with the revision at which it is true; with `unreadable`, which is told of them, without the
-        records that cannot be read."""
-        answer = await self.etcd.range(self._range(span))
-        found = []
-        for kv in answer.kvs:
-            try:
-                found.append(self.stored(span.cls, kv))
-            except UnreadableRecord as error:
-                if unreadable is None:
-                    raise
-                unreadable(error)
-        return found, answer.header.revision
+    async def revisions(self, span: Span[R]) -> dict[str, int]:
+        """The mod-revision of each record of a span by its path: what is new is found without reading the rest."""
+        found: dict[str, int] = {}
+        async for answer in self._answers(span, revision=0, keys_only=True):
+            found.update((self._path(kv.key), kv.mod_revision) for kv in answer.kvs)
+        return found
 
     async def range_again(self, span: Span[R], known: dict[str, Stored[R]]) -> list[Stored[R]]:
         """As `range`, for what is read often and changes seldom: records that are in `known`, by path, and have not
         changed since are not decoded. Afterwards `known` holds what was found."""
         found: dict[str, Stored[R]] = {}
-        for kv in (await self.etcd.range(self._range(span))).kvs:
-            path = kv.key.decode()[len(self.prefix) :]
-            before = known.get(path)
-            same = before is not None and before.mod_revision == kv.mod_revision
-            found[path] = before if before is not None and same else self.stored(span.cls, kv)
+        async for answer in self._answers(span, revision=0):
+            for kv in answer.kvs:
+                path = self._path(kv.key)
+                before = known.get(path)
+                same = before is not None and before.mod_revision == kv.mod_revision
+                stored = before if same else self.readable(span.cls, kv)
+                if stored is not None:
+                    found[path] = stored
         known.clear()
         known.update(found)
         return list(found.values())
@@ -125,13 +145,11 @@ class Store:
             sort_target=rpc.RangeRequest.KEY,
         )
         answer = await self.etcd.range(request)
-        return [self.stored(span.cls, kv) for kv in answer.kvs], int(answer.count)
+        return await self._decoded(span.cls, answer.kvs), int(answer.count)
 
     async def paths(self, span: Span[R]) -> list[str]:
         """Only the keys, without the store's prefix."""
-        request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), keys_only=True)
-        answer = await self.etcd.range(request)
-        return [kv.key.decode()[len(self.prefix) :] for kv in answer.kvs]
+        return list(await self.revisions(span))
 
     async def count(self, span: Span[R]) -> int:
         request = rpc.RangeRequest(key=self._full(span.start), range_end=self._full(span.end), count_only=True)
@@ -181,18 +199,40 @@ class Store:
         span = rpc.DeleteRangeRequest(key=self._full(""), range_end=self._full("\U0010ffff"))
         await self.etcd.txn(rpc.TxnRequest(success=[rpc.RequestOp(request_delete_range=span)]), writes=True)
 
+    def _answers(self, span: Span[Any], **options: Any) -> AsyncIterator[rpc.RangeResponse]:
+        return answers(self.etcd, self._full(span.start), self._full(span.end), **options)
+
     def _full(self, path: str) -> bytes:
         return (self.prefix + path).encode()
+
+    def _path(self, key: bytes) -> str:
+        return key.decode()[len(self.prefix) :]
+
+    async def _decoded(self, cls: type[R], kvs: Sequence[rpc.KeyValue]) -> list[Stored[R]]:
+        found: list[Stored[R]] = []
+        async for part in slices(kvs):
+            found += [stored for kv in part if (stored := self.readable(cls, kv)) is not None]
+        return found
+
+    def readable(self, cls: type[R], kv: rpc.KeyValue) -> Stored[R] | None:
+        """As `stored`; a record that cannot be read is set aside with an alarm and counts as absent: its neighbours
+        are of use without it."""
+        try:
+            return self.stored(cls, kv)
+        except UnreadableRecord as error:
+            self.aside.add(self._path(kv.key), kv.mod_revision, error)
+            return None
 
     def stored(self, cls: type[R], kv: rpc.KeyValue) -> Stored[R]:
         """Raises UnreadableRecord, naming the key."""
         if self._memo and (known := self._memo.get(kv.key, cls, kv.mod_revision)):
             return known
-        path = kv.key.decode()[len(self.prefix) :]
+        path = self._path(kv.key)
         try:
             value = loads(cls, kv.value)
         except UnreadableRecord as error:
             raise UnreadableRecord(f"{self.prefix}{path}: {error.message}") from error
+        self.aside.remove(path)
         stored = Stored(Key(path, cls), value, kv.mod_revision, kv.create_revision, kv.lease)
         if self._memo:
             self._memo.put(kv.key, stored)

@@ -28,7 +28,9 @@
     ├── NotImplementedHere 501
     ├── Unavailable 503
     │   ├── StoreUnavailable 503  etcd did not answer in time
-    │   │   └── UnknownOutcome    ... to a write, which may still apply later
+    │   │   ├── UnknownOutcome    ... to a write, which may still apply later
+    │   │   ├── StoreOverloaded   too many calls wait for etcd: this one was not sent
+    │   │   └── HistoryCompacted  etcd no longer has the revision that was asked for
     │   ├── StoreFull 503         etcd raised NOSPACE
     │   ├── BusUnavailable 503    NATS did not answer in time
     │   │   ├── BusRefused        ... since it and we do not accept each other's credentials
@@ -194,6 +196,14 @@ class StoreUnavailable(Unavailable):
 
 
 class UnknownOutcome(StoreUnavailable):
+    pass
+
+
+class StoreOverloaded(StoreUnavailable):
+    pass
+
+
+class HistoryCompacted(StoreUnavailable):
     pass
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import frozen
 
 from control.placement.forest import Forest
-from kv.follow import Follower, log_unreadable
+from kv.follow import Follower
 from kv.keys import Family, Global, Key, Span
 from kv.store import Store
 from kv.txn import Stored, Txn
@@ -56,12 +56,16 @@ class FamiliesFollower(Follower):
         if known is not None and known.mod_revision >= revision:
             return
         stored = None
-        if kv is not None:
+        if kv is None:
+            self._store.aside.remove(path)
+        else:
             try:  # not through the store, which may keep what it decodes: the forest keeps it in less
                 value = loads(family.cls, kv.value)
                 stored = Stored(Key(path, family.cls), value, revision, kv.create_revision, kv.lease)
             except UnreadableRecord as error:
-                log_unreadable(UnreadableRecord(f"{path}: {error.message}"))  # it counts as absent
+                self._store.aside.add(path, revision, error)  # it counts as absent
+            else:
+                self._store.aside.remove(path)
         family.set(name, stored, revision)
 
     def advance(self, revision: int) -> None:

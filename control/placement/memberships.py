@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from kv.follow import Follower, log_unreadable
+from kv.follow import Follower
 from kv.keys import Global
 from kv.store import Store
 from schemas.codec import loads
@@ -30,11 +30,12 @@ class Memberships(Follower):
 
     def take(self, path: str, kv: Any, revision: int) -> None:
         group = None
+        self._store.aside.remove(path)
         if kv is not None:
             try:
                 group = loads(ServerGroup, kv.value)
             except UnreadableRecord as error:
-                log_unreadable(UnreadableRecord(f"{path}: {error.message}"))
+                self._store.aside.add(path, revision, error)
         for server in self._members.pop(path, ()):
             self._groups.pop(server, None)
         if group is not None:

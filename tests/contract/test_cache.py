@@ -1,16 +1,17 @@
 """The contract of `kv.cache.Cache`: a copy of a span that misses nothing, whatever etcd goes through."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aetcd import rpc
 from attrs import define, field, frozen
+from etcd_labs import Lab
 from substrate import EtcdServer, eventually
 
-from kv import follow as follow_module
-from kv import watches
+from kv import scan, watches
 from kv.cache import Cache, Change
 from kv.client import Etcd
 from kv.keys import Family
@@ -130,7 +131,7 @@ async def test_it_lists_then_follows(store: Store) -> None:
 
 
 async def test_a_long_list_comes_in_pages_of_one_revision(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow_module, "PAGE", 3)
+    monkeypatch.setattr(scan, "PAGE", 3)
     for count in (6, 7):
         await write(store, **{f"n{i}": "1" for i in range(count)})
         async with watching(store) as watched:
@@ -196,9 +197,9 @@ async def test_waiting_lasts_over_the_loss_of_etcd(fragile: Store, fragile_etcd:
         revision = await write(fragile, a="1")
         await current(watched, revision)
         fragile_etcd.kill()
-        waiters = [asyncio.create_task(watched.cache.wait_until(revision + n)) for n in (1, 1, 1)]
+        waiters = [asyncio.create_task(watched.cache.wait_until(revision + n, 30)) for n in (1, 1, 1)]
         await eventually(lambda: not watched.cache.connected)
-        waiters.append(asyncio.create_task(watched.cache.wait_until(revision + 1)))
+        waiters.append(asyncio.create_task(watched.cache.wait_until(revision + 1, 30)))
         fragile_etcd.start()
         await when_it_answers(lambda: fragile.commit(Txn("write").put(OTHERS("x"), Note("x"))))
         async with asyncio.timeout(30):
@@ -222,6 +223,98 @@ async def test_what_was_compacted_meanwhile_is_listed_again(fragile: Store, frag
             ("new", None, "1"),
         ]
         assert await current(watched, await write(fragile, same=None)) == {"changed": "3", "new": "1"}
+
+
+async def test_a_second_list_reads_only_what_was_written_since(
+    fragile: Store, fragile_etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a compaction all keys came in one message, which from 745,000 allocations on is larger than the client
+    accepts, and every record was read and decoded again."""
+    await write(fragile, **{f"n{n:03}": "1" for n in range(100)})
+    async with watching(fragile) as watched:
+        await watched.stop()
+        before = len(watched.told)
+        await write(fragile, n050="2", n051=None)
+        fragile_etcd.compact(await write(fragile, brief="1"))
+        messages: list[rpc.RangeResponse] = []
+        asked = fragile.etcd.range
+
+        async def range_(request: rpc.RangeRequest) -> rpc.RangeResponse:
+            messages.append(await asked(request))
+            return messages[-1]
+
+        monkeypatch.setattr(fragile.etcd, "range", range_)
+        monkeypatch.setattr(scan, "KEYS_PAGE", 10)
+        watched.start()
+        texts = await current(watched, await write(fragile, n052="2"))
+        assert (texts["n050"], texts["n052"], "n051" in texts, len(texts)) == ("2", "2", False, 100)
+        assert sorted(watched.told[before:]) == [
+            ("brief", None, "1"),
+            ("n050", "1", "2"),
+            ("n051", "1", None),
+            ("n052", "1", "2"),
+        ]
+        assert max(len(m.kvs) for m in messages) <= 10
+        assert sum(1 for m in messages for kv in m.kvs if kv.value) <= 3
+
+
+async def test_a_first_list_goes_on_after_a_compaction_in_its_middle(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long list as of one revision outlives etcd's history, which is kept for five minutes: it began from nothing
+    each time and decoded everything again."""
+    store = Store(lab.backend, "w/")
+    await write(store, **{f"n{n:03}": "1" for n in range(100)})
+    monkeypatch.setattr(scan, "PAGE", 10)
+    monkeypatch.setattr(scan, "KEYS_PAGE", 10)
+    asked, ranges = store.etcd.range, 0
+
+    async def range_(request: rpc.RangeRequest) -> rpc.RangeResponse:
+        nonlocal ranges
+        ranges += 1
+        if ranges == 5:
+            await write(store, n000="2", n001=None)
+            await lab.compact_at(await write(store, n099="2"))
+        return await asked(request)
+
+    monkeypatch.setattr(store.etcd, "range", range_)
+    async with watching(store) as watched:
+        assert len(watched.texts) == 99
+        assert {name for name, text in watched.texts.items() if text == "2"} == {"n000", "n099"}
+        assert len(watched.told) == 102, "n000 and n001 were seen before they changed; nothing else was told twice"
+
+
+async def test_a_long_list_leaves_the_loop_to_others(store: Store) -> None:
+    """An API process that listed a million allocations did nothing else for 50 milliseconds at a time."""
+    await write(store, **{f"n{n:03}": "x" for n in range(100)})
+    cache, running, turns = Cache(store, NOTES.under()), 0, []
+    inner = cache.take
+
+    def take(path: str, kv: rpc.KeyValue, revision: int) -> None:
+        turns.append(running)
+        inner(path, kv, revision)
+
+    cache.take = take  # type: ignore[method-assign]
+
+    async def count() -> None:
+        nonlocal running
+        while True:
+            running += 1
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(cache.run()), asyncio.create_task(count())]
+    await asyncio.wait_for(cache.synced.wait(), 30)
+    for task in tasks:
+        task.cancel()
+    assert max(Counter(turns).values()) <= scan.SLICE, turns
+
+
+async def test_waiting_for_a_copy_has_an_end(store: Store) -> None:
+    """With a watch that says nothing a request waited until its client gave up."""
+    async with watching(store) as watched:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(StoreUnavailable, match=r"notes/.*is behind"):
+            await watched.cache.wait_until(watched.cache.revision + 1_000_000, 0.2)
+        assert asyncio.get_running_loop().time() - began < 5
+        assert not watched.cache._waiting
 
 
 async def test_a_pause_of_etcd_is_waited_out(fragile: Store, fragile_etcd: EtcdServer) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from aetcd import rpc
 from attrs import frozen
+from prometheus_client import REGISTRY
 from substrate import EtcdServer, running
 
 from kv.client import Etcd
@@ -132,16 +133,27 @@ async def test_names_with_slashes_stay_one_part_of_a_key(store: Store) -> None:
     assert (await fetched(store, "b/c")).value == Note("b/c")
 
 
-async def test_an_unreadable_record_says_where_it_is(store: Store) -> None:
-    """An operator saw `not a Note: ...` and had to search the whole store for the key."""
+async def test_an_unreadable_record_says_where_it_is_and_harms_no_other(store: Store) -> None:
+    """An operator saw `not a Note: ...` and had to search the whole store for the key. Each list that held one failed
+    as a whole: one operation that a conductor could not read kept it from all operations of its store."""
+    await put(store, "a", "0")
+    gauge = "kilonova_store_unreadable_records", {"store": f"{store.etcd.target} {store.prefix}"}
     key = (store.prefix + NOTES("a", "1").path).encode()
     for garbage in (b"{", b"[]", b"{}", b'{"record": "Other/1", "text": "x"}', b'{"record": "Note/2", "text": "x"}'):
-        put = rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=garbage))
-        await store.etcd.txn(rpc.TxnRequest(success=[put]), writes=True)
+        op = rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=garbage))
+        await store.etcd.txn(rpc.TxnRequest(success=[op]), writes=True)
         with pytest.raises(UnreadableRecord, match="notes/a/1"):
             await store.get(NOTES("a", "1"))
-        with pytest.raises(UnreadableRecord, match="notes/a/1"):
-            await store.range(NOTES.under())
+        assert _texts(await store.range(NOTES.under())) == ["0"]
+        assert _texts(await store.ranges([NOTES.under()])) == ["0"]
+        assert _texts(await store.changed(NOTES.under(), 1)) == ["0"]
+        assert _texts((await store.window(NOTES.under(), 5))[0]) == ["0"]
+        assert [_texts(page) async for page in store.pages(NOTES.under())] == [["0"]]
+        assert _texts(await store.range_again(NOTES.under(), {})) == ["0"]
+        assert REGISTRY.get_sample_value(*gauge) == 1
+    await store.commit(Txn("repair").put(NOTES("a", "1"), Note("1")))
+    assert len(await store.range(NOTES.under())) == 2
+    assert REGISTRY.get_sample_value(*gauge) == 0
 
 
 # Guarded transactions
