@@ -94,8 +94,8 @@ class Agent:
 
     def _seen(self, state: GuestState) -> None:
         self._changes.note(state)
-        if state.power_state == PowerState.NOSTATE:
-            self._look_soon()
+        if state.power_state == PowerState.NOSTATE or state.halted:
+            self._look_soon()  # the host's facts may tell of it too
 
     def _look_soon(self) -> None:
         """In a moment: what is under way, such as the report of a job, is then known to the records."""

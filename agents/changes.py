@@ -26,8 +26,10 @@ class Changes:
         self._news.set()
 
     def known(self, state: GuestState) -> None:
-        """A job's report, which was applied, has said this: the driver's word of the same need not be told again."""
-        self._known[state.server] = state
+        """A job's report, which was applied, has said this: the driver's word of the same need not be told again. A
+        halt is told apart: no operation's end is decided on it."""
+        if not state.halted:
+            self._known[state.server] = state
 
     def keep(self, servers: Container[str]) -> None:
         """What the records know of other servers is forgotten, so that it is told anew."""

@@ -102,6 +102,8 @@ class GuestState:
     addresses: tuple[Address, ...] = ()
     vnc: str | None = None
     """`host:port` of its VNC server while it runs"""
+    halted: str = ""
+    """why the hypervisor stopped it without being asked, in the hypervisor's own words; empty: it did not"""
 
 
 @frozen
@@ -191,3 +193,7 @@ class HostFacts:
     pcpus: int = 0
     reserved_vcpus: int = 0
     """of the shared ones, kept for the host itself"""
+    trouble: str = ""
+    """what is wrong with the hypervisor though it answers, in its own words; empty: nothing is known to be"""
+    takes_guests: bool = True
+    """False: because of its trouble the host refuses new guests"""

@@ -350,6 +350,9 @@ class LibvirtSettings:
 
     domain_type: Literal["auto", "kvm", "qemu"] = "auto"
     """auto: kvm when a probe ran guest code with it, else qemu, which emulates"""
+    kvm_trial_seconds: float = 10.0
+    """how long the first guest with KVM is watched before its start counts, unless it has an address sooner: where the
+    hypervisor stops it, guests are emulated (auto) or refused (kvm)"""
     cpu_mode: Literal["auto", "host-model", "host-passthrough", "maximum", "custom", "none"] = "auto"
     """auto: host-model with kvm, none (QEMU's default model) without"""
     cpu_model: str = ""

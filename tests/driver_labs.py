@@ -105,6 +105,10 @@ class Lab(ABC):
         """The guest stops without the agent's doing."""
 
     @abstractmethod
+    def halt_behind(self, server: str) -> None:
+        """The hypervisor stops the guest without being asked, as after an internal error."""
+
+    @abstractmethod
     def vanish_behind(self, server: str) -> None: ...
 
     @abstractmethod
@@ -165,6 +169,9 @@ class SimulatedLab(Lab):
 
     def stop_behind(self, server: str) -> None:
         self.hypervisor.set_power(server, 4)
+
+    def halt_behind(self, server: str) -> None:
+        self.hypervisor.halt(server, "the hypervisor stopped the guest: simulated")
 
     def vanish_behind(self, server: str) -> None:
         self.hypervisor.vanish(server)
@@ -240,6 +247,10 @@ class LibvirtLab(Lab):
 
     def stop_behind(self, server: str) -> None:
         self._virsh("destroy", server)
+
+    def halt_behind(self, server: str) -> None:
+        """QEMU's own command: libvirt sees the same as when QEMU stops a guest by itself."""
+        self._virsh("qemu-monitor-command", server, "--hmp", "stop")
 
     def vanish_behind(self, server: str) -> None:
         self._virsh("destroy", server)

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+from schemas.errors import HostError
 from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts, ImageGrant
 
 OnChange = Callable[[GuestState], None]
-"""Called on the event loop when a guest's power state or addresses changed for whatever reason. One that is gone for
-another reason than `destroy` is reported as NOSTATE."""
+"""Called on the event loop when a guest's power state or addresses changed, or it was halted, for whatever reason. One
+that is gone for another reason than `destroy` is reported as NOSTATE."""
 
 
 class Driver(ABC):
@@ -16,7 +17,8 @@ class Driver(ABC):
     Every change is idempotent: repeated after a crash at any point it ends in the same state. A cancelled call leaves
     only what the next `spawn` or `destroy` of that server cleans up. All calls raise HypervisorDown when the
     hypervisor does not answer; those that name a server raise GuestNotFound when there is no such guest, except
-    `destroy`.
+    `destroy`. What starts a guest, or lets it go on, raises HostError with the hypervisor's own words when the
+    hypervisor halts the guest meanwhile; `spawn` leaves nothing of it then.
     """
 
     @abstractmethod
@@ -85,3 +87,10 @@ class Driver(ABC):
     @abstractmethod
     async def console_output(self, server: str, lines: int | None) -> str:
         """The last `lines` lines of the serial console's log; all that is kept for None."""
+
+
+def not_halted(state: GuestState) -> GuestState:
+    """Raises HostError when the hypervisor has halted what was to run."""
+    if state.halted:
+        raise HostError(state.halted)
+    return state

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from attrs import evolve, field, frozen
 
-from agents.drivers.base import Driver, OnChange
+from agents.drivers.base import Driver, OnChange, not_halted
 from agents.drivers.simulated_capacity import SimulatedCapacity
 from agents.drivers.simulated_machine import NO_TOPOLOGY, SimulatedGuest, SimulatedHypervisor
 from agents.progress import tell_progress
@@ -140,6 +140,8 @@ class SimulatedDriver(Driver):
             boot_id=self.hypervisor.boot_id,
             pcpus=len(capacity.offered.dedicated),
             reserved_vcpus=capacity.sets.reserved,
+            trouble=self.hypervisor.trouble,
+            takes_guests=self.hypervisor.takes_guests,
         )
 
     async def guests(self) -> Sequence[GuestState]:
@@ -153,6 +155,8 @@ class SimulatedDriver(Driver):
     async def spawn(self, spec: GuestSpec) -> GuestState:
         await self._work("spawn")
         server = spec.mark.server
+        if not self.hypervisor.takes_guests:
+            raise HostError(self.hypervisor.trouble)
         old = self.hypervisor.guests.get(server)
         if old is not None and old.state.mark is None:
             raise HostError(f"domain {server} is not of our making")
@@ -169,7 +173,9 @@ class SimulatedDriver(Driver):
             )
         state = self._run(old, spec.mark)
         self._fail("spawn", late=True)
-        return state
+        if state.halted:
+            self.hypervisor.remove(server)
+        return not_halted(state)
 
     async def cache_image(self, image: ImageGrant) -> None:
         await self._work("cache_image")
@@ -189,7 +195,7 @@ class SimulatedDriver(Driver):
         await self._work("power_on")
         state = self._run(self._guest(server), mark)
         self._fail("power_on", late=True)
-        return state
+        return not_halted(state)
 
     async def power_off(self, server: str, mark: GuestMark, timeout: float) -> GuestState:
         self._guest(server)
@@ -204,7 +210,7 @@ class SimulatedDriver(Driver):
         self._stop(server, mark)
         state = self._run(self._guest(server), mark)
         self._fail("reboot", late=True)
-        return state
+        return not_halted(state)
 
     async def pause(self, server: str, mark: GuestMark) -> GuestState:
         return await self._halt(server, mark, "pause", PowerState.PAUSED)
@@ -227,7 +233,7 @@ class SimulatedDriver(Driver):
         await self._work("resume")
         state = self._run(self._guest(server), mark, restore=True)
         self._fail("resume", late=True)
-        return state
+        return not_halted(state)
 
     async def diagnostics(self, server: str) -> Diagnostics:
         await self._work("diagnostics")
@@ -300,11 +306,14 @@ class SimulatedDriver(Driver):
         guest = self._guest(server)
         if guest.state.power_state not in _ON:
             raise HostError(f"guest {server} is not running")
+        not_halted(guest.state)
         state = self.hypervisor.put(evolve(guest, state=evolve(guest.state, power_state=to, mark=mark)))
         self._fail(verb, late=True)
         return state
 
     def _run(self, guest: SimulatedGuest, mark: GuestMark, restore: bool = False) -> GuestState:
+        if guest.state.halted:  # QEMU does not let such a guest go on: it has to be reset
+            return self.hypervisor.put(evolve(guest, state=evolve(guest.state, mark=mark)))
         if guest.state.power_state in _ON or (restore and guest.saved):
             running = evolve(guest.state, power_state=PowerState.RUNNING, mark=mark, vnc=_VNC)
             return self.hypervisor.put(evolve(guest, state=running, saved=False))
@@ -313,6 +322,8 @@ class SimulatedDriver(Driver):
         later = self._delays.address is not None and not guest.state.addresses
         addresses = guest.state.addresses if later else _addresses(guest)
         state = evolve(guest.state, power_state=PowerState.RUNNING, mark=mark, addresses=addresses, vnc=_VNC)
+        if self.hypervisor.halts:
+            state = evolve(state, power_state=PowerState.PAUSED, halted=self.hypervisor.halts)
         self.hypervisor.put(evolve(guest, state=state, console=console, boots=boots, saved=False))
         if later:
             self._address_later(state.server)
@@ -320,7 +331,7 @@ class SimulatedDriver(Driver):
 
     def _stop(self, server: str, mark: GuestMark, saved: bool = False) -> GuestState:
         guest = self._guest(server)
-        off = evolve(guest.state, power_state=PowerState.SHUTDOWN, mark=mark, vnc=None)
+        off = evolve(guest.state, power_state=PowerState.SHUTDOWN, mark=mark, vnc=None, halted="")
         return self.hypervisor.put(evolve(guest, state=off, saved=saved))
 
     def _address_later(self, server: str) -> None:

@@ -35,7 +35,7 @@ class _Saved:
 
 class SimulatedHypervisor:
     """The machine. `down` makes every call raise HypervisorDown; `set_power` and `vanish` are what happens behind the
-    agent's back.
+    agent's back, and so is `halt`. Guests that are started while `halts` has a reason are halted by it at once.
 
     With a `state_file` every change is written there at once, so that the guests survive a kill of the process.
     """
@@ -48,6 +48,10 @@ class SimulatedHypervisor:
         self.cached_images: set[str] = set()
         """digests of what was fetched without a guest"""
         self.boot_id = "1"
+        self.halts = ""
+        self.trouble = ""
+        """what the host's facts say is wrong with it"""
+        self.takes_guests = True
         self._state_file = state_file
         self._part = f"{state_file}.part"
         self._watchers: list[OnChange] = []
@@ -68,7 +72,7 @@ class SimulatedHypervisor:
         self.guests[guest.state.server] = guest
         self._save()
         new = guest.state
-        if old is None or (old.state.power_state, old.state.addresses) != (new.power_state, new.addresses):
+        if old is None or _visible(old.state) != _visible(new):
             for watcher in tuple(self._watchers):
                 watcher(new)
         return new
@@ -85,9 +89,14 @@ class SimulatedHypervisor:
             watcher(evolve(gone, power_state=PowerState.NOSTATE))
 
     def set_power(self, server: str, power_state: int) -> None:
-        """As when a guest shuts down by itself or crashes."""
+        """As when a guest shuts down by itself or crashes, or somebody resumes one that was halted."""
         guest = self.guests[server]
-        self.put(evolve(guest, state=evolve(guest.state, power_state=power_state)))
+        self.put(evolve(guest, state=evolve(guest.state, power_state=power_state, halted="")))
+
+    def halt(self, server: str, reason: str) -> None:
+        """As when QEMU stops a guest by an internal error or an I/O error: it stays, paused, and cannot go on."""
+        guest = self.guests[server]
+        self.put(evolve(guest, state=evolve(guest.state, power_state=PowerState.PAUSED, halted=reason)))
 
     def reboot(self) -> None:
         """The machine goes down and comes up: no guest runs."""
@@ -102,3 +111,7 @@ class SimulatedHypervisor:
             with open(self._part, "wb", buffering=0) as part:
                 part.write(dumps(_Saved(tuple(self.guests.values()))))
             os.replace(self._part, self._state_file)
+
+
+def _visible(state: GuestState) -> tuple[object, ...]:
+    return state.power_state, state.addresses, state.halted

@@ -39,6 +39,20 @@ class HostView:
     zone: str = ""
     """its availability zone"""
 
+    @property
+    def disabled(self) -> bool:
+        """By an operator, or by itself as it refuses new guests."""
+        return self.mapping.disabled or (self.host is not None and not self.host.facts.takes_guests)
+
+    @property
+    def reason(self) -> str | None:
+        """An operator's, else what the host says is wrong with its hypervisor, headed as Nova heads what a compute
+        service does by itself. Source: DISABLE_PREFIX of nova/virt/libvirt/driver.py."""
+        if self.mapping.disabled:
+            return self.mapping.disabled_reason
+        trouble = self.host.facts.trouble if self.host else ""
+        return f"AUTO: {trouble}"[:255] if trouble else None
+
 
 @frozen
 class _CellHosts:

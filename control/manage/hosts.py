@@ -33,7 +33,7 @@ def row(host: HostView) -> tuple[str, ...]:
         f"{used.get('VCPU', 0)}/{facts.vcpus if facts else '?'}",
         f"{used.get('MEMORY_MB', 0)}/{facts.memory_mb if facts else '?'}",
         f"{used.get('DISK_GB', 0)}/{facts.local_gb if facts else '?'}",
-        host.mapping.disabled_reason or "",
+        host.reason or "",
     )
 
 
@@ -44,7 +44,7 @@ def state(host: HostView) -> str:
     if host.cell_down:
         return "cell down"
     liveness = "up" if host.alive else "down"
-    return f"{liveness}, disabled" if host.mapping.disabled else liveness
+    return f"{liveness}, disabled" if host.disabled else liveness
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:

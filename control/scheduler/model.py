@@ -78,7 +78,7 @@ class Model:
         """by uuid"""
         self.groups: dict[str, Stored[ServerGroup]] = {}
         self.cells, self.flags = Columns("bool"), Columns("bool")
-        """by name of the cell; complete, alive, disabled, forced_down"""
+        """by name of the cell; complete, alive, disabled, forced_down, refuses"""
         self.numbers = Columns("float64")
         """hypervisor_version, io_ops, pci_devices, instances, failed_builds, rank"""
         self._draw = draw
@@ -134,6 +134,7 @@ class Model:
     def set_facts(self, host: str, facts: HostFacts | None) -> None:
         state = self._state(host)
         state.facts = facts
+        self.flags.set("refuses", state.row, bool(facts and not facts.takes_guests))
         self.numbers.set("hypervisor_version", state.row, facts.hypervisor_version if facts else 0)
         self.numbers.set("pci_devices", state.row, sum(p.free for p in facts.pci) if facts else 0)
         self.numbers.set("io_ops", state.row, facts.io_ops if facts else 0)

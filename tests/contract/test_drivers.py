@@ -83,6 +83,32 @@ async def test_an_attempt_that_was_cut_off_is_finished(driver: Driver, lab: Lab)
     assert (await driver.spawn(spec)).power_state == RUNNING
 
 
+async def test_a_guest_that_the_hypervisor_stopped_is_told_at_once(
+    driver: Driver, lab: Lab, marks: Iterator[GuestMark]
+) -> None:
+    """A guest in its boot loader was stopped by "KVM internal error. Suberror: 1"; it looked like one that its user had
+    paused, and nobody said a word. It is not to be taken for that, and a power cycle has it run again."""
+    spec = new_spec()
+    server = spec.mark.server
+    await driver.spawn(spec)
+    await driver.pause(server, evolve(next(marks), server=server))
+    assert (await driver.guest(server)).halted == ""
+    await driver.unpause(server, evolve(next(marks), server=server))
+    lab.reports.clear()
+
+    lab.halt_behind(server)
+    told = await lab.reported(server, timeout=5, halted=True)
+    assert told.power_state == PowerState.PAUSED
+    assert "the hypervisor stopped the guest" in told.halted
+    assert (await driver.guest(server)).halted == told.halted
+    with pytest.raises(HostError, match="the hypervisor stopped the guest"):
+        await driver.pause(server, evolve(next(marks), server=server))
+
+    state = await driver.reboot(server, evolve(next(marks), server=server), True, 0)
+    assert (state.power_state, state.halted) == (RUNNING, "")
+    assert (await lab.reported(server, power_state=RUNNING, halted="")).halted == ""
+
+
 async def test_destroyed_twice_nothing_is_left(driver: Driver, lab: Lab) -> None:
     spec = new_spec()
     await driver.spawn(spec)

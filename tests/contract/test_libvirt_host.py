@@ -136,11 +136,14 @@ async def test_a_screen_and_counters(lab: LibvirtLab) -> None:
     writer.close()
 
 
-async def test_whether_a_guest_runs_with_an_accelerator() -> None:
-    from agents.drivers.libvirt.virtualization import guest_runs
+async def test_the_probe_runs_where_guests_do() -> None:
+    """Emulation runs all that the probe asks for; of an accelerator that QEMU does not know its words are kept."""
+    from agents.drivers.libvirt.virtualization import Probed, probe
 
-    assert await guest_runs("tcg")
-    assert not await guest_runs("none")
+    assert await probe("tcg") == Probed(True)
+    unknown = await probe("none")
+    assert (unknown.runs, unknown.final) == (False, True)
+    assert "invalid accelerator none" in unknown.words
 
 
 async def test_devices_that_may_be_passed_through(lab: LibvirtLab) -> None:

@@ -14,8 +14,9 @@ from agents.agent import Agent
 from agents.drivers.simulated import SimulatedGuest
 from bus.client import Bus
 from bus.service import Service
+from control.cells.hosts import list_hosts
 from control.conductor.cell.hosts import BINARY
-from control.conductor.cell.reconcile import MISSING
+from control.conductor.cell.reconcile import HALTED, MISSING
 from control.servers.history import list_actions
 from kv.keys import Cell
 from kv.txn import Txn
@@ -129,6 +130,63 @@ async def test_a_guest_that_somebody_undefined_is_an_error_until_it_is_back(site
     assert (await site.at_rest(uuid, "active")).instance.fault is None
     told = [(a.action, a.message) for a in await list_actions(site.top, found)]
     assert told[:2] == [("start", None), ("stop", "Error")]
+
+
+KVM_ERROR = "the hypervisor stopped the guest: KVM internal error. Suberror: 1\nEAX=00000010"
+
+
+async def test_a_guest_that_its_hypervisor_stopped_is_an_error_until_it_is_rebooted(site: Site) -> None:
+    """The first guest of a fresh machine stood still in its boot loader after a KVM internal error; its server stayed
+    ACTIVE, and nothing told of it: no fault, no action, no line of its story."""
+    uuid = await site.create()
+    await site.at_rest(uuid, "active")
+    site.hosts["h1"].hypervisor.halt(uuid, KVM_ERROR)
+    found = await site.at_rest(uuid, "error")
+    assert found.instance.power_state == PowerState.PAUSED
+    assert found.instance.fault
+    assert "KVM internal error. Suberror: 1" in found.instance.fault.message
+    assert found.instance.fault.details == f"{HALTED} on h1: {KVM_ERROR}"
+    told = (await list_actions(site.top, found))[0]
+    assert (told.action, told.message, told.events[0].result) == ("stop", "Error", "Error")
+    assert any("KVM internal error. Suberror: 1" in line.text for line in told.story)
+
+    await site.change(uuid, "reboot", type="HARD")
+    assert (await site.at_rest(uuid, "active")).instance.fault is None
+
+
+async def test_a_halt_that_nobody_heard_of_is_found_at_the_next_look(site: Site) -> None:
+    uuid = await site.create()
+    await site.at_rest(uuid, "active")
+    await site.stop("h1")
+    site.hosts["h1"].hypervisor.halt(uuid, KVM_ERROR)
+    await site.start("h1")
+    await site.at_rest(uuid, "error")
+    await site.delete(uuid)
+    await site.gone(uuid)
+
+
+async def test_a_build_whose_guest_is_stopped_goes_to_another_host(site: Site) -> None:
+    """It fails over as any failed spawn does, and the host that stops its first guest says so in its service's state
+    and is given no other."""
+    await site.add_hosts(Host("h2"))
+    bad = site.hosts["h1"].hypervisor
+    bad.halts = KVM_ERROR
+    servers = [await site.create() for _ in range(3)]
+    for uuid in servers:
+        assert (await site.at_rest(uuid, "active")).instance.host == "h2"
+    await eventually(lambda: not bad.guests)
+
+    bad.trouble, bad.takes_guests = "KVM stopped the first guest it was given", False
+    await site.stop("h1")
+    await site.start("h1")
+
+    async def shown() -> tuple[bool, str | None]:
+        views = {view.mapping.host: view for view in await list_hosts(site.top)}
+        return views["h1"].disabled, views["h1"].reason
+
+    assert await shown() == (True, "AUTO: KVM stopped the first guest it was given")
+    uuid = await site.create()
+    assert (await site.at_rest(uuid, "active")).instance.host == "h2"
 
 
 async def test_a_guest_that_vanished_while_nobody_looked_is_found_missing(site: Site) -> None:

@@ -1,14 +1,16 @@
 """Domains by libvirt: blocking functions of a connection, run in its threads. Each may be repeated at any time."""
 
 import contextlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
 import libvirt
 from attrs import evolve
 
-from agents.drivers.libvirt.guest_state import Leases, SeenGuest, seen_guest
+from agents.drivers.libvirt.guest_state import HALTED, Leases, SeenGuest, halt_reason, seen_guest
 from agents.drivers.libvirt.metadata import NAMESPACE, PREFIX, GuestLabel, label_xml, read_label
 from agents.drivers.libvirt.node_devices import addresses_in
 from schemas.errors import GuestNotFound, HostError
@@ -20,6 +22,8 @@ _UNDEFINE: Final = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
+_QEMU_LOGS: Final = Path("/var/log/libvirt/qemu")
+_QEMU_LOG_BYTES: Final = 16384
 _KILL_ATTEMPTS: Final = 3
 """QEMU in uninterruptible disk I/O outlives libvirt's 15 seconds of patience; Nova tries as often"""
 
@@ -59,7 +63,20 @@ def passed_through(handle: Any) -> frozenset[str]:
 
 
 def see(domain: Any, leases: Leases, host_ip: str) -> SeenGuest:
-    return seen_guest(ElementTree.fromstring(domain.XMLDesc(0)), domain.state()[0], leases, host_ip)
+    state, reason = domain.state()
+    what = HALTED.get((state, reason), "")
+    halted = halt_reason(what, _qemu_log(domain.name())) if what else ""
+    return seen_guest(ElementTree.fromstring(domain.XMLDesc(0)), state, leases, host_ip, halted)
+
+
+def _qemu_log(name: str) -> str:
+    """The end of what QEMU said of this guest; empty where this user may not read it."""
+    try:
+        with (_QEMU_LOGS / f"{name}.log").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _QEMU_LOG_BYTES))
+            return log.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def see_all(handle: Any, leases: Leases, host_ip: str) -> list[SeenGuest]:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from attrs import evolve
 
-from agents.drivers.base import Driver, OnChange
+from agents.drivers.base import Driver, OnChange, not_halted
 from agents.drivers.devices import DeviceSpec, chosen
 from agents.drivers.libvirt import domains
 from agents.drivers.libvirt.connection import Connection
@@ -18,15 +18,15 @@ from agents.drivers.libvirt.disks import CONSOLE_LOG, has_direct_io, make_files,
 from agents.drivers.libvirt.domain_topology import Place, check_place
 from agents.drivers.libvirt.domain_xml import GuestFiles, domain_xml
 from agents.drivers.libvirt.facts import host_devices, host_facts, host_ip, offered_processors
-from agents.drivers.libvirt.guest_state import SeenGuest, changes
+from agents.drivers.libvirt.guest_state import STOPPED, SeenGuest, changes
 from agents.drivers.libvirt.images import ImageCache
 from agents.drivers.libvirt.network import ensure_network, leases
 from agents.drivers.libvirt.topology import numa_cells
-from agents.drivers.libvirt.virtualization import domain_type
+from agents.drivers.libvirt.virtualization import DomainType, KvmVerdict
 from agents.drivers.libvirt.waiting import in_thread
 from agents.drivers.processors import ProcessorSets
 from schemas.errors import GuestNotFound, HostError, HypervisorDown
-from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts, ImageGrant
+from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts, ImageGrant, PowerState
 from schemas.settings import LibvirtSettings
 from schemas.topology import TopologyClaim
 
@@ -35,6 +35,7 @@ T = TypeVar("T")
 _STOP_POLL: Final = 0.25
 _BUTTON_AGAIN: Final = 10.0
 """seconds until a guest that missed the power button, as one that still boots does, sees it pressed again"""
+_TRIAL_POLL: Final = 0.25
 _SWEEP: Final = 30.0
 """seconds between looks at all guests when nothing seems to happen"""
 
@@ -53,7 +54,7 @@ class LibvirtDriver(Driver):
         self._devices = devices
         self._images = ImageCache(settings.images_dir, settings.image_timeout, settings.image_ca_file)
         self._connection = self._new_connection()
-        self._domain_type: Literal["kvm", "qemu"] = "qemu"
+        self._kvm = KvmVerdict(settings)
         self._host_ip = "127.0.0.1"
         self._stirred = asyncio.Event()
         self._seen: dict[str, GuestState] = {}
@@ -63,7 +64,7 @@ class LibvirtDriver(Driver):
 
     async def start(self, on_change: OnChange) -> None:
         await in_thread(self._prepare)
-        self._domain_type = await domain_type(self._settings)
+        await self._kvm.find()
         try:
             await self._connection.open()
             await self._connection.call(lambda handle: ensure_network(handle, self._settings))
@@ -82,8 +83,9 @@ class LibvirtDriver(Driver):
         self._connection = self._new_connection()
 
     async def facts(self) -> HostFacts:
+        now = self._kvm.now
         return await self._connection.call(
-            lambda handle: host_facts(handle, self._settings, self._domain_type, self._sets, self._devices)
+            lambda handle: host_facts(handle, self._settings, now, self._sets, self._devices)
         )
 
     async def guests(self) -> Sequence[GuestState]:
@@ -93,16 +95,22 @@ class LibvirtDriver(Driver):
         return await self._connection.call(lambda handle: self._state(handle, domains.ours(handle, server)[0]))
 
     async def spawn(self, spec: GuestSpec) -> GuestState:
-        check_place(spec.topology, self._domain_type)
+        now = self._kvm.now
+        if not now.takes_guests:
+            raise HostError(now.trouble)
+        check_place(spec.topology, now.domain_type)
         finished = await self._connection.call(lambda handle: self._finish_earlier(handle, spec))
         if finished is not None:
-            return finished
+            return not_halted(finished)
         directory = self._settings.guest_dir(spec.mark.server)
         try:
             if spec.topology:  # no image is fetched for a guest without a place
                 await self._connection.call(lambda handle: self._place(handle, spec))
             files = await make_files(spec, self._images, self._settings)
-            return await self._connection.call(lambda handle: self._define(handle, spec, files))
+            state = await self._connection.call(lambda handle: self._define(handle, spec, files, now.domain_type))
+            if now.domain_type == "kvm" and now.verdict != "proven":
+                state = await self._try_kvm(spec.mark.server)
+            return not_halted(state)
         except HostError:
             # A libvirt that went away may have the guest by now: its files stay until the next spawn or destroy.
             with contextlib.suppress(HypervisorDown):
@@ -119,7 +127,7 @@ class LibvirtDriver(Driver):
         await in_thread(lambda: remove_files(self._settings.guest_dir(server)))
 
     async def power_on(self, server: str, mark: GuestMark) -> GuestState:
-        return await self._change(server, mark, self._switch_on)
+        return not_halted(await self._change(server, mark, self._switch_on))
 
     async def power_off(self, server: str, mark: GuestMark, timeout: float) -> GuestState:
         await self._change(server, mark)
@@ -135,13 +143,13 @@ class LibvirtDriver(Driver):
             domains.pull_plug(domain)
             self._switch_on(handle, domain)
 
-        return await self._change(server, mark, cycle)
+        return not_halted(await self._change(server, mark, cycle))
 
     async def pause(self, server: str, mark: GuestMark) -> GuestState:
-        return await self._change(server, mark, lambda _handle, domain: domains.pause(domain))
+        return not_halted(await self._change(server, mark, lambda _handle, domain: domains.pause(domain)))
 
     async def unpause(self, server: str, mark: GuestMark) -> GuestState:
-        return await self._change(server, mark, lambda _handle, domain: domains.unpause(domain))
+        return not_halted(await self._change(server, mark, lambda _handle, domain: domains.unpause(domain)))
 
     async def suspend(self, server: str, mark: GuestMark) -> GuestState:
         timeout = self._settings.save_timeout
@@ -156,11 +164,11 @@ class LibvirtDriver(Driver):
             if label is not None and label.mark != mark:
                 domains.set_mark(domain, label, mark)
 
-        return await self._change(server, mark, restore, self._settings.save_timeout)
+        return not_halted(await self._change(server, mark, restore, self._settings.save_timeout))
 
     async def diagnostics(self, server: str) -> Diagnostics:
         return await self._connection.call(
-            lambda handle: read_diagnostics(handle, domains.ours(handle, server)[0], self._domain_type)
+            lambda handle: read_diagnostics(handle, domains.ours(handle, server)[0], self._kvm.now.domain_type)
         )
 
     async def console_output(self, server: str, lines: int | None) -> str:
@@ -218,11 +226,29 @@ class LibvirtDriver(Driver):
             else (),
         )
 
-    def _define(self, handle: Any, spec: GuestSpec, files: GuestFiles) -> GuestState:
+    async def _try_kvm(self, server: str) -> GuestState:
+        """Watches a guest until the trial is over, unless the hypervisor stops it before: while no guest has run with
+        KVM on this host, one that was merely started says nothing, since boot loaders and kernels need more than the
+        firmware that runs first."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.kvm_trial_seconds
+        while True:
+            state = await self.guest(server)
+            if state.halted.startswith(STOPPED):
+                await self._kvm.failed(state.halted.splitlines()[0])
+                return state
+            if state.power_state != PowerState.RUNNING:
+                return state  # an I/O error or its own doing: that says nothing of KVM
+            if state.addresses or loop.time() >= until:
+                await self._kvm.proven()
+                return state
+            await asyncio.sleep(_TRIAL_POLL)
+
+    def _define(self, handle: Any, spec: GuestSpec, files: GuestFiles, domain_type: DomainType) -> GuestState:
         """Blocking. Once defined, the domain bears its mark and all its files are there, so it can be finished."""
         with self._choosing if spec.topology and spec.topology.devices else contextlib.nullcontext():
             place = self._place(handle, spec)
-            domain = handle.defineXML(domain_xml(spec, files, self._domain_type, self._settings, place))
+            domain = handle.defineXML(domain_xml(spec, files, domain_type, self._settings, place))
         self._switch_on(handle, domain)
         return self._state(handle, domain)
 

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import libvirt
 
@@ -13,6 +13,7 @@ from agents.drivers.devices import Device, DeviceSpec, allowed, pools
 from agents.drivers.libvirt.capabilities import cpu_info, total_memory_mb, traits
 from agents.drivers.libvirt.node_devices import pci_devices
 from agents.drivers.libvirt.topology import has_threads, numa_cells
+from agents.drivers.libvirt.virtualization import Virtualization
 from agents.drivers.processors import Processors, ProcessorSets
 from schemas.errors import HostError
 from schemas.guest import HostFacts
@@ -26,7 +27,7 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 def host_facts(
     handle: Any,
     settings: LibvirtSettings,
-    domain_type: Literal["kvm", "qemu"],
+    virtualization: Virtualization,
     sets: ProcessorSets,
     devices: Sequence[DeviceSpec],
 ) -> HostFacts:
@@ -45,7 +46,7 @@ def host_facts(
         hypervisor_hostname=settings.hostname or socket.gethostname(),
         host_ip=host_ip(settings),
         cpu_info=cpu,
-        traits=traits(cpu, domain_type, has_threads(capabilities)),
+        traits=traits(cpu, virtualization.domain_type, has_threads(capabilities)),
         architectures=(str(cpu["arch"]),),
         booted=boot_time(_STAT.read_text()),
         topology=numa_cells(capabilities, offered),
@@ -53,6 +54,8 @@ def host_facts(
         boot_id=_BOOT_ID.read_text().strip(),
         pcpus=len(offered.dedicated),
         reserved_vcpus=sets.reserved,
+        trouble=virtualization.trouble,
+        takes_guests=virtualization.takes_guests,
     )
 
 

@@ -37,7 +37,7 @@ def state(host: HostView) -> str:
 
 
 def status(host: HostView) -> str:
-    return "disabled" if host.mapping.disabled else "enabled"
+    return "disabled" if host.disabled else "enabled"
 
 
 def service(host: HostView, version: int) -> Json:
@@ -49,7 +49,7 @@ def service(host: HostView, version: int) -> Json:
         "status": status(host),
         "state": state(host),
         "updated_at": micros(host.service.updated) if host.service else None,
-        "disabled_reason": host.mapping.disabled_reason,
+        "disabled_reason": host.reason,
     }
     return {**body, "forced_down": host.mapping.forced_down} if version >= 11 else body
 
@@ -100,7 +100,7 @@ def full_hypervisor(host: HostView, version: int, now: datetime) -> Json:
         "service": {
             "id": service_id(host, version),
             "host": host.mapping.host,
-            "disabled_reason": host.mapping.disabled_reason,
+            "disabled_reason": host.reason,
         },
     }
     if version >= UPTIME_SINCE:
@@ -145,7 +145,7 @@ def _sizes(host: HostView) -> Json:
 
 def statistics(hosts: Sequence[HostView]) -> Json:
     """Sums over the enabled hosts."""
-    shown = [_sizes(h) for h in hosts if not h.mapping.disabled]
+    shown = [_sizes(h) for h in hosts if not h.disabled]
     keys = shown[0].keys() if shown else _NO_SIZES
     return {"count": len(shown), **{k: sum(s[k] for s in shown) for k in keys}}
 
@@ -159,9 +159,9 @@ _NO_SIZES: Final = words(
 def zones(hosts: Sequence[HostView], *, detail: bool) -> list[Json]:
     """Zones with an enabled host, then the others. The plain list names neither hosts nor the internal zone."""
     by_zone: dict[str, list[HostView]] = {}
-    for host in sorted(hosts, key=lambda h: (h.mapping.disabled, h.zone)):
+    for host in sorted(hosts, key=lambda h: (h.disabled, h.zone)):
         by_zone.setdefault(host.zone, []).append(host)
-    return [_zone(name, [h for h in inside if not h.mapping.disabled], detail) for name, inside in by_zone.items()]
+    return [_zone(name, [h for h in inside if not h.disabled], detail) for name, inside in by_zone.items()]
 
 
 def _zone(name: str, enabled: list[HostView], detail: bool) -> Json:

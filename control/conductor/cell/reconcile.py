@@ -23,6 +23,10 @@ MISSING: Final = "GuestMissing"
 """details of the fault of a server whose guest is gone from its host"""
 
 
+HALTED: Final = "GuestHalted"
+"""heads the details of the fault of a server whose guest the hypervisor stopped without being asked"""
+
+
 # One guest and its server
 
 
@@ -70,23 +74,40 @@ _FOUND: Final[Mapping[int, str]] = MappingProxyType(
 def observed(instance: Instance, state: GuestState, now: datetime) -> Observed | None:
     """What its guest's state makes of a server at rest; None when the record says so already."""
     seen = evolve(instance, power_state=state.power_state, addresses=state.addresses or instance.addresses)
-    found = _observed(instance, seen, now)
+    found = _observed(instance, seen, state.halted, now)
     if found.instance == instance and found.begin is None:
         return None
     return evolve(found, instance=evolve(found.instance, updated=now))
 
 
-def _observed(before: Instance, seen: Instance, now: datetime) -> Observed:
+def _observed(before: Instance, seen: Instance, halted: str, now: datetime) -> Observed:
     if seen.power_state == PowerState.NOSTATE:
         return _missing(before, seen, now)
-    if before.vm_state == "error" and before.fault and before.fault.details == MISSING:
+    if halted and seen.power_state == PowerState.PAUSED and before.vm_state in ("active", "paused"):
+        return _halted(before, seen, halted, now)
+    details = before.fault.details if before.fault and before.vm_state == "error" else ""
+    if details == MISSING or (details.startswith(HALTED) and not halted):
         vm_state = _FOUND.get(seen.power_state)
         if vm_state is not None:
-            return Observed(evolve(seen, vm_state=vm_state, fault=None), "the guest is there again")
+            why = "the guest is there again" if details == MISSING else "the guest is not halted any more"
+            return Observed(evolve(seen, vm_state=vm_state, fault=None), why)
     rule = SYNC.get((before.vm_state, seen.power_state))
     if rule is None:
         return Observed(seen)
-    return Observed(evolve(seen, vm_state=rule.vm_state or seen.vm_state), rule.why, rule.begin)
+    why = f"the guest is off: {_first_line(halted)}" if halted and rule.begin is None else rule.why
+    return Observed(evolve(seen, vm_state=rule.vm_state or seen.vm_state), why, rule.begin)
+
+
+def _halted(before: Instance, seen: Instance, halted: str, now: datetime) -> Observed:
+    """The guest cannot go on by itself, so the server is in error, and its project learns why. All of the hypervisor's
+    words, which may name what is on the host, are for administrators."""
+    text = f"{_first_line(halted)}. Reboot the server hard, or delete it"
+    fault = Fault(500, text, now, details=f"{HALTED} on {before.host}: {halted}")
+    return Observed(evolve(seen, vm_state="error", fault=fault), f"{before.host}: {_first_line(halted)}")
+
+
+def _first_line(words: str) -> str:
+    return words.partition("\n")[0]
 
 
 def _missing(before: Instance, seen: Instance, now: datetime) -> Observed:

@@ -12,10 +12,11 @@ from control.scheduler.request import Request
 
 
 def serving(model: Model, _: Request) -> Iterable[tuple[str, Column]]:
-    """Enabled, and its agent is heard of."""
+    """Enabled, by its operator and by its agent, and heard of."""
     flags = model.flags
     yield "disabled", flags["disabled"]
     yield "forced down", flags["forced_down"]
+    yield "disabled by itself: its hypervisor stopped its first guest", flags["refuses"]
     yield "down", ~flags["alive"]
 
 

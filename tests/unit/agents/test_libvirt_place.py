@@ -57,7 +57,7 @@ class Definer(LibvirtDriver):
         return GuestState(ElementTree.fromstring(domain.XMLDesc(0)).findtext("uuid", ""), PowerState.RUNNING)
 
     def define(self, handle: Any, spec: GuestSpec) -> GuestState:
-        return self._define(handle, spec, FILES)
+        return self._define(handle, spec, FILES, "qemu")
 
 
 def test_guests_made_at_once_share_no_device() -> None:

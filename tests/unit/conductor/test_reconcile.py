@@ -9,6 +9,7 @@ from unit_records import NOW, UUID, instance, mark, operation, running
 from control.conductor.cell.initiative import noted
 from control.conductor.cell.reconcile import (
     AT_ONCE,
+    HALTED,
     MISSING,
     WITHOUT_GUEST,
     Doubts,
@@ -107,6 +108,44 @@ def test_a_guest_that_comes_back_takes_its_server_out_of_error(power_state: int,
     kept = observed(other, running(power_state=power_state), NOW)
     assert kept
     assert (kept.instance.vm_state, kept.instance.fault) == ("error", other.fault)
+
+
+WORDS = "the hypervisor stopped the guest: KVM internal error. Suberror: 1\nEAX=0 /var/lib/kilonova/guests"
+
+
+@pytest.mark.parametrize("vm_state", ["active", "paused"])
+def test_a_guest_that_the_hypervisor_stopped_is_an_error_with_its_words(vm_state: str) -> None:
+    """A first guest stopped in its boot loader by a KVM internal error, and its server stayed ACTIVE without a word."""
+    halted = running(power_state=PAUSED, halted=WORDS)
+    found = observed(instance(vm_state=vm_state), halted, NOW)
+    assert found
+    assert (found.instance.vm_state, found.instance.power_state, found.begin) == ("error", PAUSED, None)
+    assert "KVM internal error. Suberror: 1" in found.why
+    fault = found.instance.fault
+    assert fault
+    assert "KVM internal error. Suberror: 1" in fault.message
+    assert "/var/lib" not in fault.message  # what is on the host is for administrators
+    assert fault.details == f"{HALTED} on h1: {WORDS}"
+    assert observed(found.instance, halted, NOW) is None
+
+    # Somebody made it go on, or cut it off.
+    for power_state, then in ((RUNNING, "active"), (PAUSED, "paused"), (SHUTDOWN, "stopped")):
+        again = observed(found.instance, running(power_state=power_state), NOW)
+        assert again
+        assert (again.instance.vm_state, again.instance.fault) == (then, None)
+
+
+def test_a_guest_whose_hypervisor_process_died_is_stopped_with_its_words() -> None:
+    found = observed(instance(), running(power_state=SHUTDOWN, halted="qemu ended: out of memory\nmore"), NOW)
+    assert found
+    assert (found.instance.vm_state, found.begin) == ("stopped", None)
+    assert found.why == "the guest is off: qemu ended: out of memory"
+
+
+def test_what_was_stopped_by_its_user_is_not_an_error_when_its_guest_is_halted() -> None:
+    found = observed(instance(vm_state="stopped"), running(power_state=PAUSED, halted=WORDS), NOW)
+    assert found
+    assert (found.instance.vm_state, found.begin) == ("stopped", "stop")
 
 
 states = st.sampled_from([NOSTATE, RUNNING, PAUSED, SHUTDOWN, CRASHED, SUSPENDED])
