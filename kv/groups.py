@@ -17,11 +17,9 @@ from kv.backend import Backend
 from kv.company import Company
 from kv.metrics import GROUP_SIZE
 from kv.reads import GroupRead
+from kv.txn import MAX_BYTES, MAX_OPERATIONS
 from schemas.errors import UnknownOutcome
 
-MAX_BYTES: Final = 1 << 20
-MAX_OPERATIONS: Final = 128
-"""etcd counts the members plus the largest member"""
 _REFUSED: Final = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 
 
@@ -52,6 +50,7 @@ class _Group:
         )
 
     def full_with(self, member: _Member) -> bool:
+        # etcd counts the members plus the largest member
         operations = len(self.members) + 1 + max(self.width, member.width)
         return bool(self.members) and (operations > MAX_OPERATIONS or self.bytes + member.bytes > MAX_BYTES)
 

@@ -48,6 +48,11 @@ def _quote(part: str) -> str:
     return part.replace("%", "%25").replace("/", "%2f") if "/" in part or "%" in part else part
 
 
+def unquoted(part: str) -> str:
+    """A part of a path as it was given."""
+    return part.replace("%2f", "/").replace("%25", "%") if "%" in part else part
+
+
 def _end(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 

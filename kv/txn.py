@@ -1,6 +1,6 @@
 """A guarded transaction: what it was decided on, and what it changes."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field, frozen
 
@@ -8,6 +8,11 @@ from kv.keys import Key
 from schemas.codec import dumps
 
 R = TypeVar("R")
+
+MAX_BYTES: Final = 1 << 20
+"""of a transaction's records; etcd takes 1.5 MiB with what is around them"""
+MAX_OPERATIONS: Final = 128
+"""etcd's default --max-txn-ops"""
 
 
 @frozen
@@ -44,6 +49,27 @@ class Txn:
     writes: dict[str, Write] = field(factory=dict)
     revision: int = 0
     """at which it was committed; 0: not, or not known"""
+
+    @property
+    def width(self) -> int:
+        """Operations, as etcd counts them."""
+        return max(len(self.revisions), len(self.writes))
+
+    @property
+    def fits(self) -> bool:
+        """Whether etcd takes it, with its default limits."""
+        return self.width <= MAX_OPERATIONS and self.size <= MAX_BYTES
+
+    @property
+    def size(self) -> int:
+        """Bytes of what is written."""
+        return sum(len(write.path) + len(write.data or b"") for write in self.writes.values())
+
+    def include(self, other: "Txn") -> "Txn":
+        """Adds all that another one compares and writes."""
+        self.revisions |= other.revisions
+        self.writes |= other.writes
+        return self
 
     def absent(self, key: Key[R]) -> "Txn":
         self.revisions[key.path] = 0

@@ -27,6 +27,7 @@ from control.conductor.top.outboxes import Outboxes
 from control.secrets import SiteKey
 from control.servers.create import ServerDraft, create_servers
 from control.servers.find import instance_key
+from control.servers.groups import create_group
 from control.top import Top
 from kv.keys import Cell, Global
 from kv.shards import Shards
@@ -39,6 +40,7 @@ from runtime import ambient
 from schemas.context import REQUEST_ID
 from schemas.errors import CompareFailed, NobodyListens
 from schemas.flavor import Flavor
+from schemas.group import ServerGroup
 from schemas.host import BusAddress, CellMapping, StoreAddress
 from schemas.identity import Identity
 from schemas.messages import Wake
@@ -107,6 +109,11 @@ class Rig:
         draft = ServerDraft("web", TINY, None, networks="none", **more)
         return (await create_servers(self.top, USER, draft))[1][0].uuid
 
+    async def create_group(self, name: str = "g") -> str:
+        group = ServerGroup(ambient.new_uuid(), name, USER.project, USER.user, "anti-affinity", ambient.now())
+        await create_group(self.top, group)
+        return group.uuid
+
     async def operation(self, server: str) -> Stored[Operation]:
         found = await self.top.store.get(Global.OPERATIONS(shard_of(server), server))
         assert found is not None
@@ -151,10 +158,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(faults: Faults | None = None) -> AsyncIterator[Rig]:
-    """`faults`: of the calls to the global store."""
+async def open_rig(faults: Faults | None = None, timeout: float = 5.0) -> AsyncIterator[Rig]:
+    """`faults` and `timeout`, in seconds: of the calls to the global store."""
     cluster, hints = Cluster(), Hints()
-    store = Store(Twin(cluster, faults), "g/")
+    store = Store(Twin(cluster, faults, timeout=timeout), "g/")
 
     async def connect(*_: Any) -> Bus:
         return cast(Bus, hints)

@@ -3,6 +3,7 @@
 from attrs import evolve
 
 from control.servers.commits import commit_settled, retried
+from control.servers.quota import read_limits
 from kv.keys import Global
 from kv.store import Store
 from kv.txn import Stored, Txn
@@ -24,17 +25,19 @@ async def get_keypair(store: Store, user: str, name: str) -> KeyPair:
     return found.value
 
 
-async def add_keypair(store: Store, pair: KeyPair, limit: int) -> None:
-    """At most `limit` a user; -1: any number. Raises Conflict for a name that is taken, QuotaExceeded."""
+async def add_keypair(store: Store, pair: KeyPair, project: str) -> None:
+    """At most as many as the user's limit in this project. Raises Conflict for a name that is taken, QuotaExceeded."""
     key, counter = Global.KEYPAIRS(pair.user, pair.name), Global.KEYPAIR_TALLIES(pair.user)
 
     async def once() -> None:
         known, tally = await store.read(key, counter)
+        records = await read_limits(store, project, pair.user)
+        limit = records.limits.user["key_pairs"]
         if known is not None:
             raise Conflict(f"Key pair '{pair.name}' already exists.")
         if 0 <= limit <= (tally.value.count if tally else 0):
             raise QuotaExceeded("Quota exceeded, too many key pairs.")
-        txn = Txn("create key pair").create(key, pair)
+        txn = records.compared(Txn("create key pair")).create(key, pair)
 
         async def applied() -> bool:
             return await store.get(key) is not None

@@ -6,10 +6,9 @@ from typing import Final, Generic, TypeVar
 from attrs import evolve, frozen
 
 from control.identity.app_credentials import remove_all
-from kv.groups import MAX_OPERATIONS
 from kv.keys import Family, Global
 from kv.store import Store
-from kv.txn import Stored, Txn
+from kv.txn import MAX_OPERATIONS, Stored, Txn
 from schemas.errors import CompareFailed, Conflict, NotFound
 from schemas.identity import DOMAIN, AppCredential, Assignment, NameIndex, Project, Role, User
 

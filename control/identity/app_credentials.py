@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from kv.groups import MAX_OPERATIONS
 from kv.keys import Global
 from kv.store import Store
-from kv.txn import Txn
+from kv.txn import MAX_OPERATIONS, Txn
 from schemas.errors import CompareFailed, Conflict, NotFound
 from schemas.identity import AppCredential, NameIndex
 

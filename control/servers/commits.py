@@ -15,7 +15,11 @@ ATTEMPTS: Final = 10
 
 async def commit_settled(store: Store, txn: Txn, pivot: Stored[Any], applied: Callable[[], Awaitable[bool]]) -> None:
     """Commits; when the outcome is unknown, first makes the write impossible by rewriting `pivot`, a record that it
-    compares and rewrites, then asks `applied`. Raises CompareFailed when it was not and will not be applied."""
+    compares and rewrites, then asks `applied`. A pivot of mod-revision 0 is one that the write creates: it is created
+    with the pivot's value, the one that a missing record stands for, since a late write would still find it missing.
+
+    Raises CompareFailed when it was not and will not be applied.
+    """
     try:
         await store.commit(txn)
         return
@@ -24,7 +28,9 @@ async def commit_settled(store: Store, txn: Txn, pivot: Stored[Any], applied: Ca
     for attempt in range(ATTEMPTS):
         try:
             current = await store.get(pivot.key)
-            if current is not None and current.mod_revision == pivot.mod_revision:
+            if current is None and not pivot.mod_revision:
+                await store.commit(Txn("settle").create(pivot.key, pivot.value))
+            elif current is not None and current.mod_revision == pivot.mod_revision:
                 await store.commit(Txn("settle").replace(current, current.value))
             if await applied():
                 return

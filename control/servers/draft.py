@@ -52,13 +52,14 @@ def hostname_of(name: str, fallback: str) -> str:
 
 
 def instances_of(
-    draft: ServerDraft, identity: Identity, uuids: Sequence[str], reservation: str, now: datetime
+    draft: ServerDraft, identity: Identity, uuids: Sequence[str], reservation: str, now: datetime, first: int = 0
 ) -> list[Instance]:
-    """The servers of a request as accepted: building, scheduling. Several are numbered from 1."""
+    """The servers of a request as accepted: building, scheduling. Several are numbered from 1. `first`: how many of the
+    request's servers come before these."""
     image = image_ref(draft.image) if draft.image else None
     several = draft.max_count > 1
     servers = []
-    for index, uuid in enumerate(uuids):
+    for index, uuid in enumerate(uuids, first):
         name = f"{draft.name}-{index + 1}" if several else draft.name
         host = draft.hostname and (f"{draft.hostname}-{index + 1}" if several else draft.hostname)
         servers.append(

@@ -1,11 +1,14 @@
 """A request for more servers than one transaction holds: one parent operation carries those that were accepted and
 charged with it, and its owner writes them, so many a transaction. Pure.
 
-The parent names no server; it goes in the transaction that writes the last ones.
+The parent names no server; it goes in the transaction that writes the last ones. The servers' ids follow from its own
+and their places in the request, so that it stays as small as it is however many they are.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import Any, Final
+from uuid import UUID
 
 from attrs import evolve
 
@@ -31,28 +34,39 @@ KIND: Final = "multi-create"
 MAX_SERVERS: Final = 20
 """a transaction: six writes each, and etcd takes 128"""
 MAX_BYTES: Final = 512 << 10
-"""of user data a transaction; etcd takes 1.5 MiB in all"""
+"""of records a transaction; etcd takes 1.5 MiB in all"""
+_NOBODY: Final = Identity("0" * 32, "", "0" * 32, "", frozenset())
+_NEVER: Final = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def at_once(draft: ServerDraft) -> int:
-    """How many servers of this request one transaction takes."""
-    return max(1, min(MAX_SERVERS, MAX_BYTES // max(1, len(draft.user_data or ""))))
+    """How many servers of this request one transaction takes, by what the records of one are worth."""
+    if draft.max_count == 1:
+        return 1
+    txn, sample = Txn("expand"), instances_of(draft, _NOBODY, [uuid_at("", 0)], "r-", _NEVER)[0]
+    add_server(txn, draft, sample, charge_of(sample.flavor), "req-")
+    return max(1, min(MAX_SERVERS, MAX_BYTES // txn.size))
+
+
+def uuid_at(parent: str, index: int) -> str:
+    """The id of a request's server by its place, from 0, and the request's parent."""
+    return str(UUID(bytes=blake2b(f"{parent}/{index}".encode(), digest_size=16).digest(), version=4))
 
 
 def servers_of(
-    draft: ServerDraft, identity: Identity, uuids: list[str], reservation: str, now: datetime
+    draft: ServerDraft, identity: Identity, uuids: list[str], reservation: str, now: datetime, first: int = 0
 ) -> list[Instance]:
-    """Distinct creation times keep the order of a multi-create in lists."""
+    """Distinct creation times keep the order of a multi-create in lists. `first`: as in `instances_of`."""
     return [
         evolve(server, created=now + timedelta(microseconds=index)) if index else server
-        for index, server in enumerate(instances_of(draft, identity, uuids, reservation, now))
+        for index, server in enumerate(instances_of(draft, identity, uuids, reservation, now, first), first)
     ]
 
 
 def add_servers(
     txn: Txn, draft: ServerDraft, servers: list[Instance], charge: Charge, request_id: str, parent: str
 ) -> None:
-    """The first servers, and the parent operation of the rest if there is one."""
+    """The first servers, and the parent operation of the rest if there is one. Their ids are those of `uuid_at`."""
     now = at_once(draft)
     for server in servers[:now]:
         add_server(txn, draft, server, charge, request_id)
@@ -61,7 +75,7 @@ def add_servers(
         inputs: dict[str, Any] = {
             "draft": to_dict(draft),
             "reservation": first.reservation,
-            "uuids": [s.uuid for s in servers],
+            "count": len(servers),
             "written": now,
         }
         operation = Operation(
@@ -83,16 +97,16 @@ def expansion(parent: Stored[Operation]) -> tuple[Txn, list[Instance]]:
     """The next servers, compared with the parent; the caller adds its fence."""
     op = parent.value
     draft = from_dict(ServerDraft, op.inputs["draft"])
-    uuids, written = op.inputs["uuids"], op.inputs["written"]
+    count, written = op.inputs["count"], op.inputs["written"]
     identity = Identity(op.user, op.user, op.project, op.project, frozenset())
-    every = servers_of(draft, identity, uuids, op.inputs["reservation"], op.started)
-    servers = every[written : written + at_once(draft)]
+    uuids = [uuid_at(op.server, index) for index in range(written, min(count, written + at_once(draft)))]
+    servers = servers_of(draft, identity, uuids, op.inputs["reservation"], op.started, written)
     charge = charge_of(draft.flavor.copy_for_server())
     txn = Txn("expand")
     for server in servers:
         add_server(txn, draft, server, charge, op.request_id)
     written += len(servers)
-    if written < len(uuids):
+    if written < count:
         txn.replace(parent, evolve(op, inputs={**op.inputs, "written": written}))
     else:
         txn.remove(parent)

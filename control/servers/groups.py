@@ -2,11 +2,11 @@
 
 from control.placement.groups import placed
 from control.servers.commits import commit_settled, retried
-from control.servers.quota import limits_of, used_more
+from control.servers.quota import read_limits, used_more
 from control.top import Top
 from kv.keys import Global, Key
 from kv.txn import Stored, Txn
-from schemas.errors import BadRequest, NotFound, QuotaExceeded
+from schemas.errors import NotFound, QuotaExceeded
 from schemas.group import ServerGroup
 from schemas.quota import QuotaUsage, Used
 from schemas.server import time_key, to_us
@@ -28,18 +28,19 @@ async def list_groups(top: Top, project: str | None) -> list[ServerGroup]:
 
 
 async def create_group(top: Top, group: ServerGroup) -> None:
-    """Charges the quotas of the project and of the user. Raises QuotaExceeded."""
-    limits = await limits_of(top.store, group.project, group.user)
-    limit, own_limit = limits.project["server_groups"], limits.user["server_groups"]
+    """Charges the quotas of the project and of the user, and compares their limits. Raises QuotaExceeded."""
+    counter = Global.QUOTA_USAGE(group.project)
 
     async def once() -> None:
-        stored = await top.store.get(Global.QUOTA_USAGE(group.project))
+        records = await read_limits(top.store, group.project, group.user)
+        limit, own_limit = (side["server_groups"] for side in (records.limits.project, records.limits.user))
+        stored = await top.store.get(counter)
         usage = stored.value if stored else QuotaUsage()
         own = usage.users.get(group.user, Used())
         if 0 <= limit <= usage.server_groups or 0 <= own_limit <= own.server_groups:
             raise QuotaExceeded("Quota exceeded, too many server groups.")
         txn = Txn("create group").create(Global.GROUPS(group.uuid), group).put(_index(group), "")
-        pivot = _charge(txn, group, stored, 1)
+        pivot = _charge(records.compared(txn), group, stored, 1)
         await commit_settled(top.store, txn, pivot, lambda: _exists(top, group.uuid))
 
     await retried(once)
@@ -60,14 +61,6 @@ async def delete_group(top: Top, uuid: str) -> None:
         await commit_settled(top.store, txn, stored or group, gone)
 
     await retried(once)
-
-
-async def read_group(top: Top, uuid: str) -> tuple[Stored[ServerGroup], ServerGroup]:
-    """For who joins it. Raises BadRequest when it is gone."""
-    stored = await top.store.get(Global.GROUPS(uuid))
-    if stored is None:
-        raise BadRequest(f"Instance group {uuid} could not be found.")
-    return stored, stored.value
 
 
 def joined(group: ServerGroup, servers: list[str], limit: int, asked: int = 0) -> ServerGroup:

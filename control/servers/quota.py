@@ -7,6 +7,7 @@ from attrs import evolve, frozen
 
 from kv.keys import Global, Key
 from kv.store import Store
+from kv.txn import Stored, Txn
 from schemas.errors import QuotaExceeded
 from schemas.quota import DEFAULT_LIMITS, QuotaLimits, QuotaUsage, Used
 from schemas.server import Charge, FlavorCopy
@@ -29,14 +30,48 @@ class Limits:
     user: Mapping[str, int]
 
 
+@frozen
+class LimitRecords:
+    """The records that the limits of a user in a project come from, as they were read; None where there is none."""
+
+    keys: tuple[Key[QuotaLimits], Key[QuotaLimits], Key[QuotaLimits]]
+    records: tuple[Stored[QuotaLimits] | None, Stored[QuotaLimits] | None, Stored[QuotaLimits] | None]
+    """of the user, of the project, of the default class"""
+
+    @property
+    def limits(self) -> Limits:
+        return merged_limits(*(stored.value if stored else None for stored in self.records))
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """Path -> mod-revision, 0 where there is no record: all that a charge compares."""
+        pairs = zip(self.keys, self.records, strict=True)
+        return {key.path: stored.mod_revision if stored else 0 for key, stored in pairs}
+
+    def again(self, found: Mapping[str, Stored[QuotaLimits] | None]) -> "LimitRecords":
+        """The same keys as they were found now, by path."""
+        user, project, defaults = self.keys
+        return LimitRecords(self.keys, (found[user.path], found[project.path], found[defaults.path]))
+
+    def compared(self, txn: Txn) -> Txn:
+        """No charge is committed under limits that are not in force any more."""
+        txn.revisions |= self.revisions
+        return txn
+
+
+async def read_limits(store: Store, project: str, user: str = "") -> LimitRecords:
+    """Of a user in a project; without a user both limits are the project's."""
+    keys = limit_keys(project, user)
+    return LimitRecords(keys, await store.read(*keys))
+
+
 async def limits_of(store: Store, project: str, user: str = "") -> Limits:
-    """Of a user in a project; without a user both are the project's."""
-    found = await store.read(*limit_keys(project, user))
-    return merged_limits(*(s.value if s else None for s in found))
+    """As `read_limits`, to be shown."""
+    return (await read_limits(store, project, user)).limits
 
 
 def limit_keys(project: str, user: str) -> tuple[Key[QuotaLimits], Key[QuotaLimits], Key[QuotaLimits]]:
-    """What `merged_limits` takes, for who reads them together with other records."""
+    """The keys of LimitRecords, for callers that read them together with other records."""
     return (
         Global.USER_QUOTA_LIMITS(project, user),
         Global.QUOTA_LIMITS(project),

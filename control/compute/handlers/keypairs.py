@@ -14,7 +14,6 @@ from control.compute.call import Body, Call
 from control.compute.paging import LATER_TEXT, page_of, with_next
 from control.compute.ssh_keys import MadeKey
 from control.compute.views import keypairs as views
-from control.servers.quota import limits_of
 from schemas.errors import BadRequest
 from schemas.flavor import KeyPair
 
@@ -65,8 +64,7 @@ async def create(call: Call) -> Body:
     made = None if given is not None else await asyncio.to_thread(kind.make, name, user)
     public = made.public if made else given
     pair = KeyPair(user, name, public, kind.fingerprint(public), datetime.now(UTC), type_)
-    limits = await limits_of(call.top.store, call.identity.project, user)
-    await store.add_keypair(call.top.store, pair, limits.user["key_pairs"])
+    await store.add_keypair(call.top.store, pair, call.identity.project)
     return views.created(pair, call.version, made.private if made else None)
 
 

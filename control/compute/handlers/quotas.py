@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from attrs import asdict, evolve
+from attrs import asdict
 
 from control.compute.call import Body, Call
 from control.compute.projects import check_project_known
 from control.compute.schemas.common import truth
 from control.compute.schemas.operators import class_keys, quota_keys
 from control.servers.commits import retried
-from control.servers.quota import DEFAULT_CLASS, Range, limits_of, settable
+from control.servers.quota import DEFAULT_CLASS, Range, limits_of, read_limits, settable
 from kv.keys import Global, Key
 from kv.txn import Txn
 from schemas.errors import BadRequest
@@ -50,9 +50,17 @@ async def update(call: Call) -> Body:
     asked = dict(call.body["quota_set"])
     force = truth(asked.pop("force", False))
     limits = {key: int(limit) for key, limit in asked.items()}
-    if not force:
-        await _check_settable(call, project, user, limits)
-    await _set(call, Global.USER_QUOTA_LIMITS(project, user) if user else Global.QUOTA_LIMITS(project), limits)
+
+    async def once() -> None:
+        txn = Txn("set quotas")
+        if not force:
+            await _check_settable(call, txn, project, user, limits)
+        await _add_limits(call, txn, Global.QUOTA_LIMITS(project), {} if user else limits)
+        if user:
+            await _add_limits(call, txn, Global.USER_QUOTA_LIMITS(project, user), limits)
+        await call.top.store.commit(txn)
+
+    await retried(once)
     return {"quota_set": await shown_limits(call, project, user)}
 
 
@@ -61,7 +69,13 @@ async def delete(call: Call) -> None:
     project, user = call.params["project"], call.arg("user_id")
     call.check("os-quota-sets:delete", project=project)
     if user:
-        await call.top.store.commit(Txn("reset quotas").delete(Global.USER_QUOTA_LIMITS(project, user)))
+
+        async def once() -> None:
+            txn = Txn("reset quotas").delete(Global.USER_QUOTA_LIMITS(project, user))
+            await _add_limits(call, txn, Global.QUOTA_LIMITS(project), {})
+            await call.top.store.commit(txn)
+
+        await retried(once)
         return
     own = await call.top.store.range(Global.USER_QUOTA_LIMITS.under(project, ""))
     for start in range(0, len(own), DELETES):
@@ -85,7 +99,13 @@ async def update_class(call: Call) -> Body:
     """Any name may be kept; only the limits of `default` have an effect, as in Nova."""
     name = call.params["name"]
     limits = {key: int(limit) for key, limit in call.body["quota_class_set"].items()}
-    await _set(call, Global.QUOTA_CLASSES(name), limits)
+
+    async def once() -> None:
+        txn = Txn("set quotas")
+        await _add_limits(call, txn, Global.QUOTA_CLASSES(name), limits)
+        await call.top.store.commit(txn)
+
+    await retried(once)
     return {"quota_class_set": _shown(await _class(call, name), class_keys(call.version))}
 
 
@@ -105,18 +125,20 @@ def used_by(usage: QuotaUsage, user: str) -> dict[str, int]:
     return {resource: amount for resource, amount in asdict(used).items() if resource != "users"}
 
 
-async def _check_settable(call: Call, project: str, user: str, limits: dict[str, int]) -> None:
+async def _check_settable(call: Call, txn: Txn, project: str, user: str, limits: dict[str, int]) -> None:
+    """Compares what it is decided on. All limits of a project and of its users are set in transactions that rewrite the
+    project's own record, so that none is added unseen."""
     store = call.top.store
-    known, usage = await limits_of(store, project), await usage_of(call, project)
-    own = {
-        stored.key.path.rsplit("/", 1)[1]: stored.value.limits
-        for stored in await store.range(Global.USER_QUOTA_LIMITS.under(project, ""))
-    }
+    known = await read_limits(store, project)
+    usage = await store.get(Global.QUOTA_USAGE(project))
+    own = await store.range(Global.USER_QUOTA_LIMITS.under(project, ""))
+    known.compared(txn).at(Global.QUOTA_USAGE(project), usage.mod_revision if usage else 0)
+    given = {stored.key.path.rsplit("/", 1)[1]: stored.value.limits for stored in own}
     quoted = Global.USER_QUOTA_LIMITS(project, user).path.rsplit("/", 1)[1]
-    used = used_by(usage, user)
+    used = used_by(usage.value if usage else QuotaUsage(), user)
     for key, limit in limits.items():
-        whole = {**OLD_DEFAULTS, **known.project}[key]
-        users = {name: given[key] for name, given in own.items() if key in given}
+        whole = {**OLD_DEFAULTS, **known.limits.project}[key]
+        users = {name: theirs[key] for name, theirs in given.items() if key in theirs}
         _check(key, limit, settable(whole, users, used.get(key, 0), quoted if user else None))
 
 
@@ -139,18 +161,14 @@ def _shown(limits: dict[str, int], keys: tuple[str, ...]) -> dict[str, int]:
     return {key: limits[key] for key in keys}
 
 
-async def _set(call: Call, key: Key[QuotaLimits], limits: dict[str, int]) -> None:
-    store = call.top.store
-
-    async def once() -> None:
-        stored = await store.get(key)
-        if stored is None:
-            await store.commit(Txn("set quotas").create(key, QuotaLimits(limits)))
-        else:
-            changed = evolve(stored.value, limits={**stored.value.limits, **limits})
-            await store.commit(Txn("set quotas").replace(stored, changed))
-
-    await retried(once)
+async def _add_limits(call: Call, txn: Txn, key: Key[QuotaLimits], limits: dict[str, int]) -> None:
+    """Rewrites the record also when `limits` are none. A comparison that the transaction has already stays."""
+    stored = await call.top.store.get(key)
+    before = stored.value.limits if stored else {}
+    expected = txn.revisions.get(key.path)
+    txn.at(key, stored.mod_revision if stored else 0).put(key, QuotaLimits({**before, **limits}))
+    if expected is not None:
+        txn.revisions[key.path] = expected
 
 
 async def _project(call: Call, rule: str) -> str:

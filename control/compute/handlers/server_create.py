@@ -15,8 +15,9 @@ from control.compute.views.hosts import hypervisor_name
 from control.placement.guest_cells import guest_cells
 from control.placement.pci import pci_requests
 from control.servers.create import ServerDraft, create_servers
-from control.servers.quota import Limits, limit_keys, merged_limits
+from control.servers.quota import LimitRecords, limit_keys
 from kv.keys import Global, Key
+from kv.txn import Stored
 from schemas.errors import BadRequest, Forbidden, QuotaExceeded
 from schemas.flavor import Flavor
 from schemas.guest import KeyPairData
@@ -47,7 +48,7 @@ async def create(call: Call) -> Answer:
     if asked.get("personality"):
         raise BadRequest("Injected files are not supported here: use user_data with a config drive")
     needs = await _read(call, str(asked["flavorRef"]), image_id, asked.get("key_name"))
-    _check_metadata(asked.get("metadata", {}), needs.limits.user["metadata_items"])
+    _check_metadata(asked.get("metadata", {}), needs.limits.limits.user["metadata_items"])
     _check_fit(call, needs.flavor, needs.image)
     _check_topology(call, needs.flavor, needs.image)
     password = asked.get("adminPass") or make_password()
@@ -203,7 +204,7 @@ class _Needs:
     flavor: Flavor
     image: Image
     key: KeyPairData | None
-    limits: Limits
+    limits: LimitRecords
 
 
 async def _read(call: Call, flavor_id: str, image_id: str, key_name: str | None) -> _Needs:
@@ -214,8 +215,9 @@ async def _read(call: Call, flavor_id: str, image_id: str, key_name: str | None)
         *limit_keys(call.identity.project, call.identity.user),
         *([Global.KEYPAIRS(call.identity.user, key_name)] if key_name is not None else []),
     ]
-    found = [s.value if s else None for s in await call.top.store.read(*keys)]
-    flavor, image, own_limits, project_limits, default_limits, *pairs = found
+    records: tuple[Stored[Any] | None, ...] = await call.top.store.read(*keys)
+    flavor, image, _, _, _, *pairs = [s.value if s else None for s in records]
+    _, _, own_limits, project_limits, default_limits, *_ = records
     if flavor is None or not visible(flavor, call.identity):
         raise BadRequest(f"Flavor {flavor_id} could not be found.")
     if image is None or not usable(image, call.identity):
@@ -228,7 +230,8 @@ async def _read(call: Call, flavor_id: str, image_id: str, key_name: str | None)
         if pair is None:
             raise BadRequest("Invalid key_name provided.")
         key = KeyPairData(pair.name, pair.public_key, pair.type)
-    return _Needs(flavor, image, key, merged_limits(own_limits, project_limits, default_limits))
+    limit_records = limit_keys(call.identity.project, call.identity.user)
+    return _Needs(flavor, image, key, LimitRecords(limit_records, (own_limits, project_limits, default_limits)))
 
 
 def usable(image: Image, identity: Identity) -> bool:

@@ -128,8 +128,6 @@ class Builds:
                 await self._refused(shard, operation, "No scheduler answered in time.")
                 return None
             raise
-        if selection is None:
-            return None
         if selection.operation is not None:
             return evolve(operation, value=selection.operation, mod_revision=selection.revision)
         reason = selection.refusal or "no host"

@@ -4,6 +4,8 @@ Before its first write into a cell for a shard, an owner raises `fences/{shard}`
 lease key, and compares that key in every write. A paused predecessor, whose lease is older, can then write nowhere.
 """
 
+from weakref import WeakKeyDictionary
+
 from kv.keys import Cell
 from kv.shards import Shards
 from kv.store import Store
@@ -14,10 +16,12 @@ from schemas.errors import CompareFailed, UnknownOutcome
 class CellFences:
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self._held: dict[tuple[str, int], tuple[int, Stored[str]]] = {}
-        """(store's prefix, shard) -> (the lease's create-revision, the fence as written)"""
-        self._unsure: set[tuple[str, int]] = set()
-        """where a write of unknown outcome stays possible until the fence is written anew"""
+        self._held: WeakKeyDictionary[Store, dict[int, tuple[int, Stored[str]]]] = WeakKeyDictionary()
+        """shard -> (the lease's create-revision, the fence as written), by the store itself: two clusters may have the
+        same prefix"""
+        self._sure: WeakKeyDictionary[Store, set[int]] = WeakKeyDictionary()
+        """shards whose fence was written after the last write of unknown outcome; of a store that is new to this
+        process nothing is known"""
 
     async def commit(self, store: Store, shard: int, txn: Txn) -> int:
         """Commits under the fence. Raises CompareFailed, UnknownOutcome: the latter only after the write was made
@@ -26,11 +30,11 @@ class CellFences:
         try:
             return await store.commit(txn.unchanged(fence))
         except CompareFailed:
-            self._held.pop((store.prefix, shard), None)
+            self._held[store].pop(shard, None)
             raise
         except UnknownOutcome:
-            self._held.pop((store.prefix, shard), None)
-            self._unsure.add((store.prefix, shard))
+            self._held[store].pop(shard, None)
+            self._sure[store].discard(shard)
             await self._raise(store, shard)
             raise CompareFailed(f"{txn.purpose}: outcome unknown, to be read") from None
 
@@ -40,18 +44,18 @@ class CellFences:
         if lease is None:
             raise CompareFailed(f"shard {shard} is not ours")
         mine = lease.create_revision
-        place = (store.prefix, shard)
-        anew, held = place in self._unsure, self._held.get(place)
-        if held and held[0] == mine and not anew:
+        fences, sure = self._held.setdefault(store, {}), self._sure.setdefault(store, set())
+        held = fences.get(shard)
+        if held and held[0] == mine:
             return held[1]
         key = Cell.FENCES(shard)
         current = await store.get(key)
         if current is not None and int(current.value) > mine:
             raise CompareFailed(f"shard {shard} was taken over")
-        if current is None or int(current.value) < mine or anew:
+        if current is None or int(current.value) < mine or shard not in sure:
             txn = Txn("raise fence").at(key, current.mod_revision if current else 0).put(key, str(mine))
             revision = await store.commit(txn)
             current = Stored(key, str(mine), revision, current.create_revision if current else revision)
-            self._unsure.discard(place)
-        self._held[place] = (mine, current)
+            sure.add(shard)
+        fences[shard] = (mine, current)
         return current

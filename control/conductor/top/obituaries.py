@@ -4,6 +4,7 @@ Servers of one project share its usage record, so those that end together are fo
 """
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from attrs import define, field
@@ -16,13 +17,13 @@ from control.top import Top
 from kv.keys import Global
 from kv.shards import Shards
 from kv.txn import Stored, Txn
-from schemas.errors import CompareFailed
+from schemas.errors import CompareFailed, StoreUnavailable
 from schemas.placement import Usages
 from schemas.server import InstanceMapping, time_key, to_us
 from schemas.shards import shard_of
 
 MAX_SERVERS: Final = 16
-"""a transaction: six or seven writes each, and etcd takes 128"""
+"""taken together at most; fewer where their claims and groups make more writes than etcd takes"""
 
 
 @define(eq=False)
@@ -36,7 +37,7 @@ class Obituaries:
         self._shards = shards
         self._top = top
         self._waiting: dict[str, list[_Ended]] = {}
-        """by project; an entry means that its task runs"""
+        """by project, those under way first; an entry means that its task runs"""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def forget(self, mapping: Stored[InstanceMapping]) -> None:
@@ -49,30 +50,45 @@ class Obituaries:
             self._waiting[project] = [ended]
             task = asyncio.create_task(self._serve(project), name=f"obituaries of {project}")
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._ended, project))
         await ended.done
 
     async def _serve(self, project: str) -> None:
         while waiting := self._waiting[project]:
-            batch, self._waiting[project] = waiting[:MAX_SERVERS], waiting[MAX_SERVERS:]
-            try:
-                await self._commit(project, batch)
-            except CompareFailed:
-                for one in batch:  # one of them, or the project, has changed: each for itself
-                    await self._alone(project, one)
-            except BaseException as error:
-                _fail(batch, error)
-                if not isinstance(error, Exception):
-                    raise
+            batch = waiting[:MAX_SERVERS]
+            await self._together(project, batch)
+            del waiting[: len(batch)]
         del self._waiting[project]
 
-    async def _alone(self, project: str, one: _Ended) -> None:
-        try:
-            await self._commit(project, [one])
-        except Exception as error:
-            _fail([one], error)
+    def _ended(self, project: str, task: asyncio.Task[None]) -> None:
+        """Nobody waits for a task that does not run any more, however it ended."""
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception():
+            _fail(self._waiting.pop(project), CompareFailed("not done: look again"))
 
-    async def _commit(self, project: str, batch: list[_Ended]) -> None:
+    async def _together(self, project: str, batch: list[_Ended]) -> None:
+        """Answers each of them."""
+        try:
+            txn = await self._release(project, batch)
+            if len(batch) > 1 and not txn.fits:
+                half = len(batch) // 2
+                await self._together(project, batch[:half])
+                await self._together(project, batch[half:])
+                return
+            await self._top.store.commit(txn)
+        except StoreUnavailable as error:  # it says nothing of any one of them
+            _fail(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            for one in batch:  # whatever it is, it may concern one of them alone
+                await self._together(project, [one])
+        for one in batch:
+            if not one.done.done():
+                one.done.set_result(None)
+
+    async def _release(self, project: str, batch: list[_Ended]) -> Txn:
         mappings = [one.mapping for one in batch]
         txn = Txn("forget server")
         for mapping in mappings:
@@ -82,10 +98,7 @@ class Obituaries:
             txn.delete(Global.PROJECT_SERVERS(project, when)).delete(Global.ALL_SERVERS(when))
             self._shards.guard(txn, shard_of(value.uuid))
         await add_release(self._top, txn, [m.value for m in mappings], refund=True)
-        await self._top.store.commit(txn)
-        for one in batch:
-            if not one.done.done():
-                one.done.set_result(None)
+        return txn
 
 
 async def add_release(top: Top, txn: Txn, mappings: list[InstanceMapping], *, refund: bool) -> None:

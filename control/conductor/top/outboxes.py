@@ -21,6 +21,7 @@ from kv.keys import Cell, Global
 from kv.shards import Shards
 from kv.txn import Stored, Txn
 from runtime import ambient
+from runtime.tasks import restarting
 from schemas.messages import Wake
 from schemas.operation import Line, Operation, Outbox
 from schemas.server import BuildRequest, InstanceMapping, ServerIndex, UserData, time_key
@@ -50,7 +51,7 @@ class Outboxes:
         self._on_news = on_news
         self._cells: dict[str, _Watched] = {}
         self._pending: dict[str, tuple[str, Stored[Outbox]]] = {}
-        """server -> (cell, record)"""
+        """server -> (cell, record), of every shard, as long as the record is there: its shard's owner applies it"""
 
     async def run(self) -> None:
         self._top.cells.on_join.append(self._join)
@@ -168,9 +169,14 @@ class Outboxes:
                 server = change.new.value.server
                 self._pending[server] = (name, change.new)
                 self._on_news(Wake(server))
+            elif change.old is not None:  # applied, by whichever super conductor
+                server = change.old.value.server
+                known = self._pending.get(server)
+                if known and known[0] == name and known[1].key == change.old.key:
+                    del self._pending[server]
 
         cache = Cache(cell.store, Cell.OUTBOX.under(), changed)
-        self._cells[name] = _Watched(cache, asyncio.create_task(cache.run(), name=f"outbox of {name}"))
+        self._cells[name] = _Watched(cache, asyncio.create_task(restarting(cache.run, f"outbox of {name}")))
 
     def _leave(self, name: str) -> None:
         watched = self._cells.pop(name, None)

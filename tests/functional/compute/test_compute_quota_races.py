@@ -100,3 +100,35 @@ async def test_users_of_one_project(
     assert {name: used.instances for name, used in usage.value.users.items()} == {
         f"user-{name}": count for name, count in made.items() if count
     }
+
+
+async def test_no_more_is_given_to_users_than_the_project_has(api: Api, top: Top) -> None:
+    """Each of two limits was checked against what was given away before, and both were set."""
+    await limit(api, instances=10)
+
+    async def give(name: str) -> int:
+        path = f"/os-quota-sets/project-demo?user_id=user-{name}"
+        return (await api("admin").send("PUT", path, {"quota_set": {"instances": 7}})).status_code
+
+    codes_ = await asyncio.gather(*(give(name) for name in ("member", "colleague")))
+    assert sorted(codes_) == [200, 400]
+    own = await top.store.range(Global.USER_QUOTA_LIMITS.under("project-demo", ""))
+    assert [stored.value.limits["instances"] for stored in own] == [7]
+
+
+async def test_a_limit_is_not_set_below_what_is_used_meanwhile(api: Api, top: Top, asked: dict[str, str]) -> None:
+    await limit(api, instances=LIMIT)
+
+    async def lower() -> int:
+        answer = await api("admin").send("PUT", "/os-quota-sets/project-demo", {"quota_set": {"instances": 1}})
+        return answer.status_code
+
+    async def create() -> int:
+        return (await api(version="2.37").send("POST", "/servers", {"server": asked})).status_code
+
+    lowered, *_ = await asyncio.gather(lower(), *(create() for _ in range(LIMIT)))
+    limits = await top.store.get(Global.QUOTA_LIMITS("project-demo"))
+    usage = await top.store.get(Global.QUOTA_USAGE("project-demo"))
+    assert limits is not None
+    assert usage is not None
+    assert usage.value.instances <= limits.value.limits["instances"] == (1 if lowered == 200 else LIMIT)

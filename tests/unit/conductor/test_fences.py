@@ -1,5 +1,6 @@
 """Owners at the top write into a cell under a fence there: one that was paused over its takeover writes nowhere."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,9 +12,9 @@ from kv.shards import Shards
 from kv.store import Store
 from kv.twin.client import Twin
 from kv.twin.cluster import Cluster
-from kv.twin.faults import Faults, Lost
+from kv.twin.faults import Faults, Late, Lost
 from kv.txn import Stored, Txn
-from schemas.errors import CompareFailed
+from schemas.errors import CompareFailed, StoreUnavailable
 from schemas.server import UserData
 
 SHARD = 5
@@ -100,3 +101,49 @@ async def test_a_write_of_unknown_outcome_is_decided_before_it_is_told(when: str
     assert after.mod_revision > before.mod_revision
     assert (await store.get(KEY) is not None) == there
     await mine.commit(store, SHARD, written("y"))
+
+
+class LateOnce(Faults):
+    """The first write of the record is applied a moment after its caller has given up; nothing answers until then."""
+
+    def __init__(self) -> None:
+        self.step = "wait"
+
+    async def before(self, call: str, request: Any) -> None:
+        if self.step == "late" and call == "txn" and b"user-data" in request.SerializeToString():
+            self.step = "away"
+            raise Late(0.1)
+        if self.step == "away":
+            raise Lost
+
+
+async def test_cells_on_two_clusters_with_one_prefix_have_fences_of_their_own() -> None:
+    """A write into one cell made that of unknown outcome in the other one forgotten: a look under the fence found
+    nothing there, another host was claimed, and then the first write was applied."""
+    late = LateOnce()
+    here, there = Store(Twin(Cluster()), "c/"), Store(Twin(Cluster(), late, timeout=0.05), "c/")
+    mine = owner(10)
+    for store in (here, there):
+        await mine.commit(store, SHARD, Txn("look into cell"))
+    late.step = "late"
+    with pytest.raises((CompareFailed, StoreUnavailable)):
+        await mine.commit(there, SHARD, written("x"))
+    late.step = "well again"
+    await mine.commit(here, SHARD, written("y"))
+    await mine.commit(there, SHARD, Txn("look into cell"))
+    assert await there.get(KEY) is None
+    await asyncio.sleep(0.2)
+    assert await there.get(KEY) is None
+
+
+async def test_a_cell_whose_mapping_was_changed_and_changed_back_has_its_fence_written_anew() -> None:
+    """What became of the last write through the store that was closed is not known."""
+    cluster, mine = Cluster(), owner(10)
+    await mine.commit(Store(Twin(cluster), "c/"), SHARD, written("x"))
+    again = Store(Twin(cluster), "c/")
+    before = await again.get(Cell.FENCES(SHARD))
+    await mine.commit(again, SHARD, Txn("look into cell"))
+    after = await again.get(Cell.FENCES(SHARD))
+    assert before is not None
+    assert after is not None
+    assert after.mod_revision > before.mod_revision

@@ -7,7 +7,7 @@ from typing import Any, cast
 from unit_records import instance
 
 from control.servers.admission import Admission, Applicants
-from control.servers.quota import Limits
+from control.servers.quota import LimitRecords, limit_keys
 from control.top import Top
 from kv.keys import Global
 from kv.store import Store
@@ -15,7 +15,6 @@ from kv.twin.client import Twin
 from kv.twin.cluster import Cluster
 from kv.twin.faults import Faults
 from kv.txn import Txn
-from schemas.quota import DEFAULT_LIMITS
 from schemas.server import Charge, Instance, InstanceMapping
 
 
@@ -36,7 +35,8 @@ def write(txn: Txn, servers: list[Instance]) -> None:
 
 
 def one(uuid: str) -> Applicants:
-    return Applicants([instance(uuid=uuid)], Charge(1, 1, 512), Limits(DEFAULT_LIMITS, DEFAULT_LIMITS), 1, write)
+    nothing_set = LimitRecords(limit_keys("p1", "u1"), (None, None, None))
+    return Applicants([instance(uuid=uuid)], Charge(1, 1, 512), nothing_set, 1, write)
 
 
 async def test_who_gave_up_before_his_turn_is_not_accepted() -> None:
