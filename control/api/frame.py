@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runtime import ambient
 from schemas.context import BRIEFLY, OPERATION, REQUEST_ID, TRACEPARENT, new_traceparent, valid_traceparent
 from schemas.errors import TooLarge, fault_name
+from schemas.numbers import whole_number
 
 log = structlog.get_logger()
 
@@ -91,7 +92,7 @@ class Frame:
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         most = MAX_RESHAPE if scope["path"].startswith(PLACEMENT) else self._max_body
         length = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        if length.isdigit() and int(length) > most:
+        if (whole_number(length.decode("latin-1")) or 0) > most:
             raise TooLarge("Request is too large.")
         taken = 0
 

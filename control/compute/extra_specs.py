@@ -12,6 +12,7 @@ import os_traits
 
 from control.compute.schemas.common import words
 from schemas.errors import BadRequest
+from schemas.numbers import whole_number
 
 SINCE: Final = 86
 """the first microversion that checks"""
@@ -22,9 +23,8 @@ Check = Callable[[str], str | None]
 
 def integer(least: int | None = None, most: int | None = None) -> Check:
     def check(value: str) -> str | None:
-        try:
-            number = int(value)
-        except ValueError:
+        number = whole_number(value.strip())
+        if number is None:
             return f"'{value}' is not a valid integer value."
         if most is not None and number > most:
             return f"'{value}' is greater than the max value of '{most}'."

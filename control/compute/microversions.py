@@ -7,6 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from schemas.errors import BadRequest, NotAcceptable
+from schemas.numbers import whole_number
 
 MIN: Final = 1
 MAX: Final = 100
@@ -57,8 +58,8 @@ def negotiate(headers: Mapping[str, str]) -> Spoken:
     match = _FORM.match(asked)
     if match is None:
         raise BadRequest(f"API Version String {asked} is of invalid format. Must be of format MajorNum.MinorNum.")
-    major, minor = int(match[1]), int(match[2])
-    if major != 2 or not MIN <= minor <= MAX:
+    major, minor = whole_number(match[1]), whole_number(match[2])
+    if major != 2 or minor is None or not MIN <= minor <= MAX:
         raise NotAcceptable(
             f"Version {asked} is not supported by the API. Minimum is {text(MIN)} and maximum is {text(MAX)}."
         )

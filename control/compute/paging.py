@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from control.compute.call import Call
 from schemas.errors import BadRequest
+from schemas.numbers import whole_number
 
 T = TypeVar("T")
 
@@ -15,16 +16,24 @@ MAX_LIMIT: Final = 1000
 
 def limit_of(call: Call) -> int:
     """Raises BadRequest for what is no number."""
-    asked = call.arg("limit")
+    limit = count_of(call, "limit")
+    return MAX_LIMIT if limit is None else min(limit, MAX_LIMIT)
+
+
+def count_of(call: Call, name: str) -> int | None:
+    """A count of things that the query names, of any number of digits; None without it.
+
+    Raises BadRequest for what is no number.
+    """
+    asked = call.arg(name)
     if asked is None:
-        return MAX_LIMIT
-    try:
-        limit = int(asked)
-    except ValueError:
-        raise BadRequest("limit param must be an integer") from None
-    if limit < 0:
-        raise BadRequest("limit param must be positive")
-    return min(limit, MAX_LIMIT)
+        return None
+    number = whole_number(asked)
+    if number is None:
+        raise BadRequest(f"{name} param must be an integer")
+    if number < 0:
+        raise BadRequest(f"{name} param must be positive")
+    return number
 
 
 LATER_TEXT: Final = "Marker {} could not be found."
@@ -52,9 +61,12 @@ def with_next(call: Call, collection: str, shown: list[Any], last: str | None, l
 
 
 def next_link(call: Call, count: int, last: str | None) -> list[dict[str, str]] | None:
-    """The link that goes on after a page of `count`; None when it is not full. `last` identifies its last item."""
+    """The link that goes on after a page of `count`; None when it is not full. `last` identifies its last item.
+
+    The values of a repeated parameter stay in their order: the first direction is the first sort key's.
+    """
     limit = limit_of(call)
     if last is None or not limit or count != limit:
         return None
-    params = sorted((k, v) for k, values in call.query.items() for v in values if k != "marker")
+    params = [(k, v) for k, values in sorted(call.query.items()) for v in values if k != "marker"]
     return [{"rel": "next", "href": f"{call.urls.own(call.path)}?{urlencode([*params, ('marker', last)])}"}]

@@ -1,17 +1,19 @@
 """The query of a server list as a predicate. Pure."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from control.compute.call import Query
+from control.compute.patterns import Pattern, Patterns
 from control.compute.schemas.common import FALSE_WORDS, TRUE_WORDS, truth, words
 from control.compute.validation import parse_time
+from control.compute.views.moments import before_second, from_second
 from control.compute.views.servers import status
 from control.compute.views.status import KNOWN
+from control.servers.find import Found
 from schemas.errors import BadRequest, Forbidden
 from schemas.server import Instance
 
@@ -42,7 +44,7 @@ PLAIN: Final[dict[str, Callable[[Instance], object]]] = {
     "uuid": lambda s: s.uuid,
     "vm_state": lambda s: s.vm_state,
 }
-"""Filters that compare for equality"""
+"""What filters compare, for equality unless it is searched"""
 
 FOR_EVERYBODY: Final = frozenset(
     words("reservation_id name status image flavor ip changes-since all_tenants limit marker sort_key sort_dir")
@@ -57,14 +59,14 @@ MORE_FOR_EVERYBODY: Final = frozenset(
 )
 """... from 2.83 on"""
 
-MAX_UNBOUNDED: Final = 3
-
 
 @frozen
 class ServerFilters:
     """`tests` must all hold; the rest tells which servers are read at all."""
 
     tests: tuple[Test, ...] = ()
+    patterns: Patterns = field(factory=Patterns)
+    """those that the tests search for"""
     changes_since: datetime | None = None
     with_deleted: bool = False
     only_deleted: bool = False
@@ -72,8 +74,16 @@ class ServerFilters:
     nothing: bool = False
     """no server can match: do not read"""
 
-    def wants(self, server: Instance) -> bool:
-        return all(test(server) for test in self.tests)
+    async def chosen(self, found: Sequence[Found], *, down: bool) -> list[Found]:
+        """Those that pass the tests. Of a server whose cell does not answer nothing can be tested: `down` tells whether
+        it is taken."""
+
+        def passes(one: Found) -> bool:
+            if one.instance.vm_state == "unknown":
+                return down
+            return all(test(one.instance) for test in self.tests)
+
+        return await self.patterns.kept(found, passes)
 
 
 def filters_of(query: Query, version: int, *, everything: bool, admin: bool) -> ServerFilters:
@@ -93,7 +103,8 @@ def filters_of(query: Query, version: int, *, everything: bool, admin: bool) -> 
     since, before = _moment(asked, "changes-since"), _moment(asked, "changes-before")
     if since and before and since > before:
         raise BadRequest("The value of changes-since must be less than or equal to changes-before.")
-    tests = [_equal(PLAIN[k], v) for k, v in asked.items() if k in PLAIN]
+    patterns = Patterns()
+    tests = [_equal(PLAIN[k], v) for k, v in asked.items() if k in PLAIN and k not in _SEARCHED]
     statuses = {s.upper() for s in asked.get("status", [])}
     nothing = bool(statuses) and not statuses & KNOWN
     if nothing and version >= 38:
@@ -102,17 +113,19 @@ def filters_of(query: Query, version: int, *, everything: bool, admin: bool) -> 
         raise Forbidden("Only administrators may list deleted instances")
     if statuses:
         tests.append(lambda s: status(s) in statuses)
-    tests += _further(asked)
-    tests += [lambda s: s.updated >= since] if since else []
-    tests += [lambda s: s.updated <= before] if before else []
+    tests += _further(asked, patterns)
+    if since:
+        since = from_second(since)
+        tests.append(_since(since))
+    if before:
+        tests.append(_before(before_second(before)))
     only_deleted = "DELETED" in statuses or (admin and truth(_last(asked, "deleted")))
     with_deleted = since is not None or before is not None
-    return ServerFilters(tuple(tests), since, with_deleted, only_deleted, all_tenants, nothing)
+    return ServerFilters(tuple(tests), patterns, since, with_deleted, only_deleted, all_tenants, nothing)
 
 
-def _further(asked: Query) -> list[Test]:
-    tests = [_matches(pattern(asked[key][-1]), _name) for key in ("name", "display_name") if key in asked]
-    tests += [_matches(pattern(asked[key][-1]), _IPS[key]) for key in _IPS if key in asked]
+def _further(asked: Query, patterns: Patterns) -> list[Test]:
+    tests = [_matches(patterns.compile(asked[key][-1]), value) for key, value in _SEARCHED.items() if key in asked]
     tests += [_flag(truth(asked[key][-1]), value) for key, value in _FLAGS.items() if key in asked]
     tests += [_at(asked[key][-1], value) for key, value in _MOMENTS.items() if key in asked]
     for key, test in _TAG_TESTS.items():
@@ -121,14 +134,22 @@ def _further(asked: Query) -> list[Test]:
     return tests
 
 
-def _name(server: Instance) -> list[str]:
-    return [server.name]
-
-
-_IPS: Final[dict[str, Callable[[Instance], list[str]]]] = {
+_SEARCHED: Final[dict[str, Callable[[Instance], Iterable[str | None]]]] = {
+    "name": lambda s: [s.name],
+    "display_name": lambda s: [s.name],
+    "access_ip_v4": lambda s: [s.access_ip_v4],
+    "access_ip_v6": lambda s: [s.access_ip_v6],
+    "availability_zone": lambda s: [s.availability_zone],
+    "description": lambda s: [s.description],
+    "display_description": lambda s: [s.description],
+    "hostname": lambda s: [s.hostname],
+    "key_name": lambda s: [s.key.name if s.key else None],
+    "node": lambda s: [s.node],
+    "reservation_id": lambda s: [s.reservation],
     "ip": lambda s: [a.ip for a in s.addresses if a.version == 4],
     "ip6": lambda s: [a.ip for a in s.addresses if a.version == 6],
 }
+"""Regular expressions, as all columns of text but the few that Nova's database compares for equality"""
 _FLAGS: Final[dict[str, Callable[[Instance], bool]]] = {
     "config_drive": lambda s: s.config_drive,
     "auto_disk_config": lambda s: s.disk_config == "AUTO",
@@ -147,8 +168,16 @@ _TAG_TESTS: Final[dict[str, Callable[[set[str], set[str]], bool]]] = {
 }
 
 
-def _matches(asked: re.Pattern[str], values: Callable[[Instance], list[str]]) -> Test:
-    return lambda s: any(asked.search(v) for v in values(s))
+def _matches(asked: Pattern, values: Callable[[Instance], Iterable[str | None]]) -> Test:
+    return lambda s: any(v is not None and asked.found_in(v) for v in values(s))
+
+
+def _since(moment: datetime) -> Test:
+    return lambda s: s.updated >= moment
+
+
+def _before(moment: datetime) -> Test:
+    return lambda s: s.updated < moment
 
 
 def _flag(asked: bool, value: Callable[[Instance], bool]) -> Test:
@@ -192,17 +221,3 @@ def _all_tenants(values: list[str] | None) -> bool:
     if word in FALSE_WORDS or word.lower() in ("false", "no", "off"):
         return False
     raise BadRequest(f"Invalid value '{word}' for all_tenants")
-
-
-def pattern(text: str) -> re.Pattern[str]:
-    """A user's regular expression, searched case-insensitively as databases do. One that could take long is refused:
-    a few unbounded repeats, none inside another. Raises BadRequest."""
-    try:
-        compiled = re.compile(text, re.IGNORECASE)
-    except re.error as error:
-        raise BadRequest(f"Invalid regular expression {text}: {error}") from None
-    repeats = len(re.findall(r"(?<!\\)[*+{]", text))
-    nested = re.search(r"\)[*+{]", text) or re.search(r"\\[1-9]", text)
-    if repeats > MAX_UNBOUNDED or (nested and repeats > 1):
-        raise BadRequest(f"Regular expression {text} is too complex: at most {MAX_UNBOUNDED} repeats, none nested")
-    return compiled

@@ -1,26 +1,25 @@
 """Servers that were changed since a time: the answer to who polls. It costs what changed, not what there is."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
 
 from control.cells.liveness import TOP
 from control.servers.find import CELL_SECONDS, Found, days_of_deletion, remembered
-from control.servers.lists import newest_first
+from control.servers.lists import Chooser
 from control.top import Top
 from kv.keys import Cell, Global
+from runtime.slices import kept
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.server import CELL0, Instance, InstanceMapping
 
 log = structlog.get_logger()
 
 
-async def changed_servers(
-    top: Top, project: str | None, since: datetime, wants: Callable[[Instance], bool]
-) -> list[Found]:
-    """Newest first, deleted ones included as long as they are kept; `project` None is all of them.
+async def changed_servers(top: Top, project: str | None, since: datetime, chosen: Chooser) -> list[Found]:
+    """In no order, deleted ones included as long as they are kept; `project` None is all of them.
 
     Where it is not known how far a store had come then, everything is looked at. A cell that does not answer is left
     out.
@@ -32,8 +31,7 @@ async def changed_servers(
         found += part
     # A server that was handed over between two reads is there twice: its cell, which was read later, is right.
     by_uuid = {one.instance.uuid: one for one in found}
-    wanted = [f for f in by_uuid.values() if f.instance.updated >= since and wants(f.instance)]
-    return sorted(wanted, key=newest_first)
+    return list(await chosen(await kept(by_uuid.values(), lambda f: f.instance.updated >= since)))
 
 
 async def _building(top: Top, project: str | None, after: int) -> list[Found]:

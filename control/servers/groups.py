@@ -12,6 +12,10 @@ from schemas.quota import QuotaUsage, Used
 from schemas.server import time_key, to_us
 
 
+def missing(uuid: str) -> NotFound:
+    return NotFound(f"Instance group {uuid} could not be found.")
+
+
 async def get_group(top: Top, uuid: str) -> ServerGroup:
     """Raises NotFound."""
     return (await _stored(top, uuid)).value
@@ -88,7 +92,7 @@ def _charge(txn: Txn, group: ServerGroup, stored: Stored[QuotaUsage] | None, sig
 async def _stored(top: Top, uuid: str) -> Stored[ServerGroup]:
     stored = await top.store.get(Global.GROUPS(uuid))
     if stored is None:
-        raise NotFound(f"Instance group {uuid} could not be found.")
+        raise missing(uuid)
     return stored
 
 

@@ -20,9 +20,10 @@ from kv.keys import Cell, Global, Span
 from kv.txn import Stored
 from kv.windows import newest
 from runtime import ambient
-from schemas.errors import BadRequest, NotFound, StoreUnavailable
+from runtime.slices import smallest
+from schemas.errors import NotFound, StoreUnavailable
 from schemas.identity import Identity
-from schemas.server import CELL0, Instance, InstanceMapping, ServerIndex, from_us, time_key, to_us
+from schemas.server import CELL0, Instance, InstanceMapping, ServerIndex, from_us, to_us
 
 log = structlog.get_logger()
 
@@ -33,49 +34,50 @@ GROWTH: Final = 4
 UUID_LENGTH: Final = 36
 
 Line = Stored[ServerIndex]
+Chooser = Callable[[Sequence[Found]], Awaitable[Sequence[Found]]]
+"""Which of some servers a list has"""
+
+
+async def everything(found: Sequence[Found]) -> Sequence[Found]:
+    return found
 
 
 async def list_servers(
     top: Top,
     *,
     project: str | None,
-    marker: str | None,
     limit: int,
-    wants: Callable[[Instance], bool],
+    after: str | None = None,
+    chosen: Chooser = everything,
     deleted: bool = False,
 ) -> list[Found]:
-    """At most `limit` that `wants` accepts; `project` None is all of them.
+    """At most `limit` of the `chosen` ones, those created before the place `after`; `project` None is all of them.
 
-    Costs the page when everything is wanted, else what has to be looked at. With `deleted` these are the deleted
-    servers, as long as they are kept. Raises BadRequest for an unknown marker.
+    Costs the page when everything is chosen, else what has to be looked at. With `deleted` these are the deleted
+    servers, as long as they are kept.
     """
     if deleted:
-        gone = [f for f in await _deleted(top, project) if wants(f.instance)]
-        return sorted(gone, key=newest_first)[:limit]
+        return await smallest(await chosen(await _deleted(top, project)), newest_first, limit)
     span = Global.ALL_SERVERS.under() if project is None else Global.PROJECT_SERVERS.under(project)
     found: list[Found] = []
-    before = await _path_of_marker(top, marker, project) if marker else None
+    before = _path_of(after, project) if after else None
     page = min(MAX_WINDOW, max(limit, 1))
     while len(found) < limit:
         lines = await newest(top.store, span, page, to_us(ambient.now()), before)
-        found += [one for one in await _load(top, lines) if wants(one.instance)]
+        found += sorted(await chosen(await _load(top, lines)), key=newest_first)  # windows are newest first too
         if len(lines) < page:
             break
         before, page = lines[-1].key.path, min(MAX_WINDOW, page * GROWTH)
-    return sorted(found, key=newest_first)[:limit]
+    return found[:limit]
 
 
 def newest_first(found: Found) -> tuple[int, str]:
     return -found.instance.created_us, found.instance.uuid
 
 
-async def _path_of_marker(top: Top, marker: str, project: str | None) -> str:
+def _path_of(place: str, project: str | None) -> str:
     """A list from new to old goes on before this path."""
-    mapping = await top.store.get(Global.INSTANCES(marker))
-    if mapping is None or project not in (None, mapping.value.project):
-        raise BadRequest(f"marker [{marker}] not found")
-    when = time_key(to_us(mapping.value.created), marker)
-    return (Global.ALL_SERVERS(when) if project is None else Global.PROJECT_SERVERS(project, when)).path
+    return (Global.ALL_SERVERS(place) if project is None else Global.PROJECT_SERVERS(project, place)).path
 
 
 async def _load(top: Top, lines: Sequence[Line]) -> list[Found]:

@@ -64,9 +64,7 @@ async def test_a_server_is_booted_stopped_started_rebooted_and_deleted(site: Sit
     await site.delete(uuid)
     await site.gone(uuid)
     await site.books_are_empty()
-    last = await list_servers(
-        site.top, project=PERSON.project, marker=None, limit=9, wants=lambda _: True, deleted=True
-    )
+    last = await list_servers(site.top, project=PERSON.project, limit=9, deleted=True)
     assert [(f.instance.uuid, f.instance.vm_state) for f in last] == [(uuid, "deleted")]
 
 
@@ -99,7 +97,7 @@ async def test_many_at_once_spread_over_the_hosts_and_fit(site: Site) -> None:
     assert len({f.instance.reservation for f in found}) == 1
     assert [len(h.hypervisor.guests) for h in site.hosts.values()] == [7, 7]
 
-    listed = await list_servers(site.top, project=PERSON.project, marker=None, limit=99, wants=lambda _: True)
+    listed = await list_servers(site.top, project=PERSON.project, limit=99)
     assert [f.instance.uuid for f in listed] == list(reversed(uuids))
     full = await site.at_rest(await site.create(small), "error")
     assert full.cell == "cell0"

@@ -7,6 +7,7 @@ from control.servers import precache
 from kv.keys import Global
 from schemas.aggregate import ZONE_KEY, Aggregate
 from schemas.errors import BadRequest, NotFound
+from schemas.numbers import whole_number
 
 
 async def index(call: Call) -> Body:
@@ -63,9 +64,10 @@ async def cache_images(call: Call) -> None:
 def _id(call: Call) -> int:
     """Raises BadRequest for what is no number; a negative one is one that no aggregate has."""
     ident = call.params["id"]
-    if not ident.removeprefix("-").isdecimal():
+    number = whole_number(ident)
+    if number is None:
         raise BadRequest(f"Invalid input for field/attribute id. Value: {ident}. '{ident}' is not a number")
-    return int(ident)
+    return number
 
 
 def _shown(call: Call, aggregate: Aggregate) -> Body:

@@ -13,6 +13,7 @@ from control.compute.schemas.common import number, truth
 from control.compute.views import flavors as views
 from schemas.errors import BadRequest
 from schemas.flavor import Flavor
+from schemas.numbers import whole_number
 
 SORTS: dict[str, Callable[[Flavor], Any]] = {
     "flavorid": lambda f: f.id,
@@ -127,7 +128,7 @@ def _public(call: Call) -> bool | None:
 
 def _least(call: Call, name: str) -> int:
     asked = call.arg(name)
-    try:
-        return int(asked) if asked else 0
-    except ValueError:
-        raise BadRequest(f"Invalid {name} filter [{asked}]") from None
+    least = whole_number(asked.strip()) if asked else 0
+    if least is None:
+        raise BadRequest(f"Invalid {name} filter [{asked}]")
+    return least

@@ -28,6 +28,20 @@ GIB: Final = 1 << 30
 _PASSWORD_LETTERS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 """none that looks like another"""
 PASSWORD_LENGTH: Final = 12
+MOST_SERVERS: Final = 10_000
+"""of one request, whatever the quota: they are made in memory before they are charged"""
+
+
+def _most(limits: Limits, low: int, high: int) -> int:
+    """How many of the `low` to `high` servers that are asked for can ever fit the quota: no more are made. When not
+    even `low` fit, the quota's own words are said where they are charged.
+
+    Raises BadRequest for more than a request may create, if the quota is no smaller.
+    """
+    of_quota = [each["instances"] for each in (limits.project, limits.user) if each["instances"] >= 0]
+    if low > MOST_SERVERS and all(limit >= low for limit in of_quota):
+        raise BadRequest(f"min_count is {low}: a request creates at most {MOST_SERVERS} servers, send several")
+    return max(1, min(high, MOST_SERVERS, *of_quota))
 
 
 async def create(call: Call) -> Answer:
@@ -58,7 +72,7 @@ async def create(call: Call) -> Answer:
         flavor=needs.flavor,
         image=needs.image,
         min_count=low,
-        max_count=high,
+        max_count=_most(needs.limits, low, high),
         hostname=asked.get("hostname"),
         metadata=asked.get("metadata", {}),
         tags=tuple(dict.fromkeys(asked.get("tags", ()))),

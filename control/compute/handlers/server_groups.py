@@ -1,10 +1,10 @@
 """os-server-groups."""
 
 from control.compute.call import Body, Call
-from control.compute.paging import limit_of
+from control.compute.paging import count_of, limit_of
 from control.compute.schemas.common import number
 from control.compute.views import server_groups as views
-from control.servers.groups import create_group, delete_group, get_group, list_groups
+from control.servers.groups import create_group, delete_group, get_group, list_groups, missing
 from runtime import ambient
 from schemas.errors import BadRequest
 from schemas.group import ServerGroup
@@ -15,7 +15,7 @@ async def index(call: Call) -> Body:
     if "all_projects" in call.query and call.identity.is_admin:
         call.check("os-server-groups:index:all_projects")
         project = None
-    start = int(call.arg("offset") or 0)
+    start = count_of(call, "offset") or 0
     found = await list_groups(call.top, project)
     return {"server_groups": [views.group(g, call.version) for g in found[start : start + limit_of(call)]]}
 
@@ -49,7 +49,8 @@ async def delete(call: Call) -> None:
 
 
 async def _find(call: Call, rule: str) -> ServerGroup:
-    """Raises NotFound, and Forbidden for a group of another project."""
+    """Raises NotFound, for a group of a project that the asker has no say in too: that it exists is not told."""
     group = await get_group(call.top, call.params["id"])
-    call.check(rule, project=group.project)
+    if not call.allows(rule, project=group.project):
+        raise missing(group.uuid)
     return group

@@ -1,44 +1,32 @@
 """Servers: show, change, delete, list."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
 
 from control.compute import looks
 from control.compute.call import Body, Call
-from control.compute.paging import limit_of, page_of, with_next
+from control.compute.paging import limit_of, with_next
 from control.compute.schemas.common import address
-from control.compute.schemas.servers import IGNORED_SORT_KEYS
-from control.compute.server_filters import PLAIN, ServerFilters, filters_of
+from control.compute.server_filters import ServerFilters, filters_of
+from control.compute.server_order import HOST_SORTS, Order, order_of, sorting
 from control.compute.views import servers as views
 from control.compute.views.servers import Look
 from control.servers.change import delete_server, update_server
 from control.servers.changes import changed_servers
 from control.servers.find import Found, find_server
-from control.servers.lists import list_servers, newest_first
+from control.servers.lists import Chooser, list_servers
+from control.servers.markers import marker_server, place_of
+from runtime.slices import kept, smallest
 from schemas.errors import Forbidden, Unavailable
 from schemas.server import Instance
 
 DOWN_CELLS_SINCE: Final = 69
-SORT_BY_LOCK_SINCE: Final = 73
 FULL_PUT_SINCE: Final = 75
 EVERYTHING: Final = 1_000_000
 """servers that a list with its own order or with deleted ones looks at"""
-HOST_SORTS: Final = frozenset({"host", "node"})
-
-SORTS: Final[dict[str, Callable[[Instance], object]]] = {
-    **PLAIN,
-    "created_at": lambda s: s.created,
-    "updated_at": lambda s: s.updated,
-    "launched_at": lambda s: s.launched,
-    "terminated_at": lambda s: s.terminated,
-    "display_name": lambda s: s.name,
-    "instance_type_id": lambda s: s.flavor.id,
-    "config_drive": lambda s: s.config_drive,
-    "auto_disk_config": lambda s: s.disk_config,
-    "locked": lambda s: s.locked,
-}
 
 
 async def find(call: Call) -> Found:
@@ -114,55 +102,34 @@ async def _page(call: Call, all_tenants_rule: str) -> list[Found]:
     limit = limit_of(call)
     if filters.nothing or limit == 0:
         return []
-    down_too = call.version >= DOWN_CELLS_SINCE and not filters.tests
-
-    def wants(server: Instance) -> bool:
-        return filters.wants(server) if server.vm_state != "unknown" else down_too
-
+    chosen = partial(filters.chosen, down=call.version >= DOWN_CELLS_SINCE and not filters.tests)
     project = None if filters.all_tenants else call.identity.project
-    if order or filters.with_deleted or filters.only_deleted:
-        found = await _all(call, project, filters, wants)
-        for key, reverse in reversed(order):
-            found.sort(key=lambda f: _sortable(SORTS[key](f.instance)), reverse=reverse)
-        return page_of(call, found, lambda f: f.instance.uuid)
-    return await list_servers(call.top, project=project, marker=call.arg("marker"), limit=limit, wants=wants)
+    marker = call.arg("marker")
+    if not (order or filters.with_deleted or filters.only_deleted):
+        after = await place_of(call.top, call.identity, marker, any_project=call.sees_all) if marker else None
+        return await list_servers(call.top, project=project, limit=limit, after=after, chosen=chosen)
+    found = await _all(call, project, filters, chosen)
+    key = sorting(order)
+    if marker:
+        last = key(await marker_server(call.top, call.identity, marker, any_project=call.sees_all))
+        found = await kept(found, lambda f: key(f) > last)
+    return await smallest(found, key, limit)
 
 
-async def _all(
-    call: Call, project: str | None, filters: ServerFilters, wants: Callable[[Instance], bool]
-) -> list[Found]:
-    """Newest first. It costs all servers of the project, but for changes-since, which costs what changed."""
-
-    async def listed(*, deleted: bool) -> list[Found]:
-        return await list_servers(
-            call.top, project=project, marker=None, limit=EVERYTHING, wants=wants, deleted=deleted
-        )
-
-    since = filters.changes_since
-    if filters.only_deleted:
-        return await listed(deleted=True)
-    if since is not None:
-        return await changed_servers(call.top, project, since, wants)
-    found = await listed(deleted=False)
-    if filters.with_deleted:
-        found += await listed(deleted=True)
-    return sorted(found, key=newest_first)
+async def _all(call: Call, project: str | None, filters: ServerFilters, chosen: Chooser) -> list[Found]:
+    """In no order. It costs all servers of the project, but for changes-since, which costs what changed."""
+    if filters.changes_since is not None and not filters.only_deleted:
+        return await changed_servers(call.top, project, filters.changes_since, chosen)
+    found: list[Found] = []
+    if not filters.only_deleted:
+        found += await list_servers(call.top, project=project, limit=EVERYTHING, chosen=chosen)
+    if filters.only_deleted or filters.with_deleted:
+        found += await list_servers(call.top, project=project, limit=EVERYTHING, chosen=chosen, deleted=True)
+    return found
 
 
-def _order(call: Call) -> list[tuple[str, bool]]:
-    """Sort keys and whether each descends; empty: the default order. Raises Forbidden for an operator's keys."""
-    keys = call.query.get("sort_key", [])
-    if HOST_SORTS & set(keys) and not call.identity.is_admin:
+def _order(call: Call) -> Order:
+    """Raises Forbidden for an operator's keys."""
+    if HOST_SORTS & set(call.query.get("sort_key", [])) and not call.identity.is_admin:
         raise Forbidden("Only administrators can sort servers by compute host")
-    directions = call.query.get("sort_dir", [])
-    order = [(key, (directions[i] if i < len(directions) else "desc") == "desc") for i, key in enumerate(keys)]
-    ignored = set(IGNORED_SORT_KEYS) - ({"locked"} if call.version >= SORT_BY_LOCK_SINCE else set())
-    order = [(key, descends) for key, descends in order if key in SORTS and key not in ignored]
-    if not keys and directions[:1] == ["asc"]:
-        return [("created_at", False)]
-    return [] if order[:1] == [("created_at", True)] else order
-
-
-def _sortable(value: object) -> tuple[bool, Any]:
-    """None sorts first."""
-    return value is not None, value if value is not None else 0
+    return order_of(call.query, call.version)

@@ -6,11 +6,14 @@ from itertools import groupby
 from typing import Final
 
 from control.compute.call import Body, Call
-from control.compute.paging import LATER_TEXT, next_link, page_of
+from control.compute.paging import LATER_TEXT, limit_of, next_link
 from control.compute.views import tenant_usage as views
 from control.compute.views.tenant_usage import Period
+from control.servers.find import Found
 from control.servers.lists import list_servers
+from control.servers.markers import marker_server
 from runtime import ambient
+from runtime.slices import kept, smallest
 from schemas.errors import BadRequest
 from schemas.server import Instance
 
@@ -40,18 +43,37 @@ async def _page(call: Call, project: str | None) -> tuple[Period, list[Instance]
     period = _period(call)
     servers = await _servers(call, project, period)
     if call.version < PAGES_SINCE:
-        return period, servers
-    return period, page_of(call, servers, lambda s: s.uuid, LATER_TEXT)
+        return period, await smallest(servers, _place, EVERYTHING)
+    limit = limit_of(call)
+    if marker := call.arg("marker"):
+        last = _place((await _marker(call, marker)).instance)
+        servers = await kept(servers, lambda s: _place(s) > last)
+    return period, await smallest(servers, _place, limit)
+
+
+async def _marker(call: Call, uuid: str) -> Found:
+    """It may have lived in another period. Raises BadRequest."""
+    try:
+        return await marker_server(call.top, call.identity, uuid, any_project=call.sees_all)
+    except BadRequest:
+        raise BadRequest(LATER_TEXT.format(uuid)) from None
+
+
+def _place(server: Instance) -> tuple[str, str]:
+    return server.project, server.uuid
 
 
 async def _servers(call: Call, project: str | None, period: Period) -> list[Instance]:
+    """In no order."""
+
+    async def touched(servers: Sequence[Found]) -> list[Found]:
+        return await kept(servers, lambda f: period.touches(f.instance))
+
     found = {}
     for deleted in (False, True):
-        for one in await list_servers(
-            call.top, project=project, marker=None, limit=EVERYTHING, wants=period.touches, deleted=deleted
-        ):
+        for one in await list_servers(call.top, project=project, limit=EVERYTHING, chosen=touched, deleted=deleted):
             found[one.instance.uuid] = one.instance
-    return sorted(found.values(), key=lambda s: (s.project, s.uuid))
+    return list(found.values())
 
 
 def _linked(call: Call, body: Body, links: str, page: Sequence[Instance]) -> Body:

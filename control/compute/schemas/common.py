@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from schemas.errors import BadRequest
+from schemas.numbers import whole_number
 
 Schema = dict[str, Any]
 
@@ -90,7 +91,7 @@ def truth(value: object) -> bool:
 
 def number(value: int | str) -> int:
     """What COUNT or NON_NEGATIVE let through."""
-    return int(value)
+    return (whole_number(value) or 0) if isinstance(value, str) else value
 
 
 def address(value: str | None) -> str | None:

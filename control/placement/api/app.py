@@ -192,7 +192,7 @@ def _check_length(headers: Mapping[str, str]) -> None:
         return
     if not length.isdecimal():
         raise BadRequest("content-length header must be an integer")
-    if int(length) > 0 and not headers.get("content-type"):
+    if length.strip("0") and not headers.get("content-type"):
         raise BadRequest("content-type header required when content-length > 0")
 
 

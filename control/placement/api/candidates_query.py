@@ -8,6 +8,7 @@ from control.placement.api.call import Query
 from control.placement.api.schemas.common import NAMED, NUMBERED
 from control.placement.query import ANYTHING, CandidateQuery, Group, Wanted
 from schemas.errors import BadRequest, BadValue, DuplicateKey, MissingValue
+from schemas.numbers import whole_number
 
 GRANULAR: Final = 25
 NESTED: Final = 29
@@ -39,7 +40,7 @@ def parse(query: Query, version: int) -> CandidateQuery:
     return CandidateQuery(
         groups=tuple(groups[suffix] for suffix in sorted(groups, key=bool)),
         policy="isolate" if policy == "isolate" else "none",
-        limit=int(limit[0]) if limit else None,
+        limit=whole_number(limit[0]) if limit else None,
         root=root,
         same_subtrees=same_subtrees,
         nested=version >= NESTED,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from schemas.errors import BadRequest, NotAcceptable
+from schemas.numbers import whole_number
 
 MIN: Final = 0
 MAX: Final = 39
@@ -47,7 +48,7 @@ def _parse(version: str) -> int:
     match = _FORM.match(version)
     if match is None:
         raise BadRequest(f"Invalid microversion: invalid version string: {version}")
-    major, minor = int(match[1]), int(match[2])
-    if major != 1 or not MIN <= minor <= MAX:
+    major, minor = whole_number(match[1]), whole_number(match[2])
+    if major != 1 or minor is None or not MIN <= minor <= MAX:
         raise NotAcceptable(f"Invalid microversion: Unacceptable version header: {version}")
     return minor

@@ -6,6 +6,7 @@ from control.placement.api.validation import canonical, is_uuid
 from control.placement.query import Wanted
 from control.placement.resources import Amounts
 from schemas.errors import BadRequest
+from schemas.numbers import whole_number
 
 FORBIDDEN_TRAITS = 22
 REPEATED_AGGREGATES = 24
@@ -28,10 +29,9 @@ def resources(text: str) -> Amounts:
         name, colon, amount = part.partition(":")
         if not colon or ":" in amount:
             raise BadRequest(f"{_RESOURCES}{part}.")
-        try:
-            number = int(amount)
-        except ValueError:
-            raise BadRequest(f"Requested resource {name} expected positive integer amount. Got: {amount}.") from None
+        number = whole_number(amount.strip())
+        if number is None:
+            raise BadRequest(f"Requested resource {name} expected positive integer amount. Got: {amount}.")
         if number < 1:
             raise BadRequest(f"Requested resource {name} requires amount >= 1. Got: {number}.")
         found[name] = number
