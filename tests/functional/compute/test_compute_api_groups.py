@@ -67,8 +67,8 @@ async def test_groups_are_their_projects(api: Api) -> None:
     made = await make(api("member", "2.64"))
     stranger = api("stranger", "2.64")
     assert (await stranger.get("/os-server-groups?all_projects=1"))["server_groups"] == []
-    await stranger.refused(403, "GET", f"/os-server-groups/{made['id']}")
-    await stranger.refused(403, "DELETE", f"/os-server-groups/{made['id']}")
+    await stranger.refused(404, "GET", f"/os-server-groups/{made['id']}")
+    await stranger.refused(404, "DELETE", f"/os-server-groups/{made['id']}")
     await api("reader", "2.64").refused(
         403, "POST", "/os-server-groups", {"server_group": {"name": "x", "policy": "affinity"}}
     )
