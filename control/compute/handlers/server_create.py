@@ -15,7 +15,7 @@ from control.compute.views.hosts import hypervisor_name
 from control.placement.guest_cells import guest_cells
 from control.placement.pci import pci_requests
 from control.servers.create import ServerDraft, create_servers
-from control.servers.quota import LimitRecords, limit_keys
+from control.servers.quota import LimitRecords, Limits, limit_keys
 from kv.keys import Global, Key
 from kv.txn import Stored
 from schemas.errors import BadRequest, Forbidden, QuotaExceeded
@@ -72,7 +72,7 @@ async def create(call: Call) -> Answer:
         flavor=needs.flavor,
         image=needs.image,
         min_count=low,
-        max_count=_most(needs.limits, low, high),
+        max_count=_most(needs.limits.limits, low, high),
         hostname=asked.get("hostname"),
         metadata=asked.get("metadata", {}),
         tags=tuple(dict.fromkeys(asked.get("tags", ()))),
