@@ -65,6 +65,8 @@ _REFUSAL_TEXTS: Final = (
 
 def was_refused(error: BaseException) -> bool:
     """Whether etcd certainly did not apply the write that failed with this error."""
+    if isinstance(error, StoreFull | TooLarge):
+        return True
     if isinstance(error, UnknownOutcome) or not isinstance(error, KilonovaError):
         return False
     cause = error.__cause__

@@ -3,14 +3,13 @@
 Each is as of one revision, not older than the moment it was asked for. A failed call reaches every reader of its group.
 """
 
-import asyncio
 from typing import Any, Final
 
 from aetcd import rpc
-from attrs import define, field
+from attrs import define
 
 from kv.backend import Backend
-from kv.company import Company
+from kv.company import Company, Group, Member
 from kv.metrics import READ_GROUP_SIZE
 from schemas.errors import StoreUnavailable
 
@@ -19,44 +18,47 @@ MAX_KEYS: Final = 128
 
 
 @define(eq=False)
-class _Reader:
+class _Reader(Member[list[Any]]):
+    """Its answer: a KeyValue or None for each key."""
+
     keys: list[bytes]
-    found: asyncio.Future[list[Any]] = field(factory=lambda: asyncio.get_running_loop().create_future())
-    """a KeyValue or None for each key"""
 
 
-class GroupRead(Company[_Reader, list[_Reader]]):
+class GroupRead(Company[_Reader, Group[_Reader]]):
     """One an etcd connection."""
 
     async def read(self, etcd: Backend, keys: list[bytes]) -> list[Any]:
-        """The KeyValue or None of each of up to 128 keys. Raises StoreUnavailable."""
+        """The KeyValue or None of each of up to 128 keys. Raises StoreUnavailable within the time of a call,
+        StoreOverloaded at once."""
         reader = _Reader(keys)
         self._join(etcd, reader)
-        return await reader.found
+        return await reader.answer
 
-    def _next_group(self) -> list[_Reader] | None:
-        group: list[_Reader] = []
+    def _next_group(self) -> Group[_Reader] | None:
+        group: Group[_Reader] = Group()
         taken = count = 0
         for reader in self._waiting:
-            if not reader.found.cancelled():
-                if group and count + len(reader.keys) > MAX_KEYS:
+            if not reader.answer.done():
+                if group.members and count + len(reader.keys) > MAX_KEYS:
                     break
-                group.append(reader)
+                group.members.append(reader)
                 count += len(reader.keys)
             taken += 1
         del self._waiting[:taken]
-        return group or None
+        return group if group.members else None
 
-    async def _run(self, etcd: Backend, group: list[_Reader]) -> None:
-        READ_GROUP_SIZE.observe(len(group))
-        keys = [key for reader in group for key in reader.keys]
+    def _expired(self, target: str, *, sent: bool) -> Exception:
+        return StoreUnavailable(f"etcd at {target} did not answer a read in time{'' if sent else ', which waited'}")
+
+    async def _run(self, etcd: Backend, group: Group[_Reader]) -> None:
+        READ_GROUP_SIZE.observe(len(group.members))
+        keys = [key for reader in group.members for key in reader.keys]
         try:
             found = await _found(etcd, keys)
             first = 0
-            for reader in group:
+            for reader in group.members:
                 after = first + len(reader.keys)
-                if not reader.found.done():
-                    reader.found.set_result(found[first:after])
+                reader.resolve(found[first:after])
                 first = after
         except Exception as error:
             _fail(group, error)
@@ -76,7 +78,6 @@ async def _found(etcd: Backend, keys: list[bytes]) -> list[Any]:
     return [r.response_range.kvs[0] if r.response_range.kvs else None for r in answer.responses]
 
 
-def _fail(group: list[_Reader], error: Exception) -> None:
-    for reader in group:
-        if not reader.found.done():
-            reader.found.set_exception(error)
+def _fail(group: Group[_Reader], error: Exception) -> None:
+    for reader in group.members:
+        reader.fail(error)
