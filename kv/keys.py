@@ -12,6 +12,7 @@ from schemas.host import Alive, CellMapping, FailedBuilds, Host, HostMapping, Se
 from schemas.identity import (
     AppCredential,
     Assignment,
+    FailedLogins,
     NameIndex,
     Project,
     Region,
@@ -133,6 +134,7 @@ class Global:
     KEYS = Family("keys/{id}", SigningKey)
     USERS = Family("users/{id}", User)
     USER_NAMES = Family("user-names/{name}", NameIndex)
+    FAILED_LOGINS = Family("failed-logins/{user}", FailedLogins)
     IDENTITY_PROJECTS = Family("identity-projects/{id}", Project)
     PROJECT_NAMES = Family("project-names/{name}", NameIndex)
     ROLES = Family("roles/{id}", Role)

@@ -72,6 +72,7 @@ async def serve_http(app: ASGIApp, listener: socket.socket, http: HttpSettings) 
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe everything that connects from loopback
         timeout_graceful_shutdown=5,
         timeout_keep_alive=75,
         ssl_certfile=http.tls_cert or None,

@@ -25,6 +25,7 @@
     │   └── StorageFull 413       the object store has no room for an image's bytes
     ├── UnsupportedMediaType 415
     ├── RangeUnsatisfiable 416
+    ├── TooManyRequests 429       of one source, account or project; says when to ask again
     ├── NotImplementedHere 501
     ├── Unavailable 503
     │   ├── StoreUnavailable 503  etcd did not answer in time
@@ -180,6 +181,17 @@ class UnsupportedMediaType(KilonovaError):
 
 class RangeUnsatisfiable(KilonovaError):
     code = 416
+
+
+class TooManyRequests(KilonovaError):
+    """`retry_after`: seconds until a further request has a chance."""
+
+    code = 429
+    retryable = True
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = max(1, round(retry_after))
 
 
 class NotImplementedHere(KilonovaError):

@@ -39,7 +39,7 @@ class ImageGrant:
     size: int
     """bytes of the file"""
     disk_format: Literal["qcow2", "raw"]
-    url: str
+    url: str = field(repr=False)
 
 
 @frozen
@@ -74,10 +74,10 @@ class GuestSpec:
     nics: tuple[NicSpec, ...] = ()
     config_drive: bool = True
     metadata: dict[str, str] = field(factory=dict)
-    user_data: str | None = None
+    user_data: str | None = field(default=None, repr=False)
     """base64, as the API took it"""
     key: KeyPairData | None = None
-    admin_password: str | None = None
+    admin_password: str | None = field(default=None, repr=False)
     availability_zone: str = "nova"
     launch_index: int = 0
     topology: TopologyClaim | None = None

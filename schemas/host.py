@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from attrs import frozen
+from attrs import field, frozen
 
 from schemas.codec import record
 from schemas.guest import HostFacts
@@ -69,13 +69,13 @@ class StoreAddress:
 
     endpoints: tuple[str, ...]
     prefix: str
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
 
 
 @frozen
 class BusAddress:
     url: str
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
 
 
 @record(1)

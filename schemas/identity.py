@@ -19,7 +19,8 @@ SYSTEM = "system"
 class User:
     id: str
     name: str
-    password_hash: str
+    password_hash: str = field(repr=False)
+    """empty: no password opens it"""
     created: datetime
     enabled: bool = True
     default_project: str | None = None
@@ -28,6 +29,15 @@ class User:
     epoch: int = 0
     """raised when the password changes or tokens are revoked: tokens carry it"""
     options: dict[str, Any] = field(factory=dict)
+
+
+@record(1)
+@frozen
+class FailedLogins:
+    """Wrong passwords of one user in a row, kept where a lockout is configured."""
+
+    count: int
+    last: datetime
 
 
 @record(1)
@@ -43,6 +53,8 @@ class Project:
     """another project, or the domain"""
     extra: dict[str, Any] = field(factory=dict)
     options: dict[str, Any] = field(factory=dict)
+    disabled_at: datetime | None = None
+    """when it was last disabled: tokens for it from before then are over, also after it was enabled again"""
 
 
 @record(1)
@@ -74,7 +86,7 @@ class AppCredential:
     name: str
     user: str
     project: str
-    secret_hash: str
+    secret_hash: str = field(repr=False)
     roles: frozenset[str]
     """by id; what of them the user has lost since does not count"""
     description: str | None = None
@@ -105,7 +117,7 @@ class SigningKey:
     """A key, encrypted under the site key. The newest signs, all that are stored verify."""
 
     id: str
-    secret: str
+    secret: str = field(repr=False)
     created: datetime
 
 

@@ -42,7 +42,7 @@ class Operation:
     generation: int = 1
     host: str | None = None
     cancel: bool = False
-    inputs: dict[str, Any] = field(factory=dict)
+    inputs: dict[str, Any] = field(factory=dict, repr=False)
     results: dict[str, Any] = field(factory=dict)
     fault: Fault | None = None
     story: tuple[Line, ...] = ()

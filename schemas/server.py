@@ -93,7 +93,7 @@ class Instance:
     """auto or none"""
     macs: tuple[str, ...] = ()
     addresses: tuple[Address, ...] = ()
-    admin_password: str | None = None
+    admin_password: str | None = field(default=None, repr=False)
     """encrypted: under the site key in a request, under the cell's key in a cell; None when no config drive tells it"""
     trusted_certs: tuple[str, ...] = ()
     scheduler_hints: dict[str, Any] = field(factory=dict)
@@ -116,7 +116,7 @@ class Instance:
 class UserData:
     """Kept beside its server, since it is large and rarely read. `data` is base64."""
 
-    data: str
+    data: str = field(repr=False)
 
 
 @record(1)
@@ -169,7 +169,7 @@ class BuildRequest:
     """The draft of a server that is not in a cell yet."""
 
     instance: Instance
-    user_data: str | None = None
+    user_data: str | None = field(default=None, repr=False)
 
 
 @record(1)

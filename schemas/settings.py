@@ -32,7 +32,7 @@ class StoreSettings:
     prefix: str = ""
     """empty: `kilonova/global/`, or `kilonova/cells/{cell}/` for a cell's store"""
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     timeout: float = 5.0
     """seconds that one call to etcd may take"""
     tls: TlsFiles = TlsFiles()
@@ -105,10 +105,25 @@ class HttpSettings:
 
 
 @frozen
+class LoginSettings:
+    """Of the built-in identity; the first two as in Keystone's `[security_compliance]`."""
+
+    lockout_failure_attempts: int = 0
+    """wrong passwords in a row that close an account; 0: none do"""
+    lockout_duration: float = 1800.0
+    """seconds that it is closed; 0: until an administrator enables the user again"""
+    hashing_share: float = 0.5
+    """of the processors that the hashing of passwords may use, at least one of them"""
+
+
+@frozen
 class ApiSettings:
     host: str = "127.0.0.1"
     port: int = 8774
     http: HttpSettings = HttpSettings()
+    login: LoginSettings = LoginSettings()
+    trusted_proxies: tuple[str, ...] = ()
+    """addresses or networks of proxies whose X-Forwarded-For says where a log-in comes from; empty: none is believed"""
     public_url: str = ""
     """scheme://host:port under which clients and agents reach the API; empty: this host and port, https with TLS"""
     region: str = "RegionOne"

@@ -13,16 +13,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from control.identity.call import Desk, route
+from control.identity.guard import LoginGuard
 from control.identity.handlers import auth, users
 from control.identity.http import json_answer
 from control.identity.openapi import document
 from control.identity.operations import OPERATIONS
-from control.identity.passwords import Passwords
 from control.identity.policy import DEFAULTS
 from control.identity.tokens import Tokens
 from control.rules import Rules
 from control.top import Top
-from schemas.errors import KilonovaError
+from schemas.errors import KilonovaError, TooManyRequests
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ def identity_app(top: Top, tokens: Tokens) -> Starlette:
     api = top.settings.api
     desk = Desk(
         tokens,
-        Passwords(),
+        LoginGuard.at(top.store, api),
         Rules(DEFAULTS, api.identity_policy_file, setting="api.identity_policy_file"),
         api.url,
         api.region,
@@ -85,6 +85,8 @@ def error_answer(error: Exception, desk: Desk) -> Response:
         headers["WWW-Authenticate"] = f'Keystone uri="{desk.api_url}/identity"'
     if code == 503:
         headers["Retry-After"] = "1"
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after)
     title = HTTPStatus(code).phrase
     return json_answer({"error": {"code": code, "message": message, "title": title}}, code, headers)
 

@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from control.identity.directory import Directory
+from control.identity.guard import LoginGuard
 from control.identity.http import auth_token, json_answer, read_body
 from control.identity.lists import View, matching, paged
-from control.identity.passwords import Passwords
 from control.identity.policy import enforce, project_target, user_target
 from control.identity.schemas import malformed
 from control.identity.tokens import Standing, Tokens
@@ -32,7 +32,7 @@ SUBJECT: Final = "X-Subject-Token"
 @define(eq=False)
 class Desk:
     tokens: Tokens
-    passwords: Passwords
+    guard: LoginGuard
     rules: Rules
     api_url: str
     configured_region: str

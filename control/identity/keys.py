@@ -8,7 +8,7 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
-from attrs import frozen
+from attrs import field, frozen
 
 from control.secrets import SiteKey, SiteKeyError
 from kv.cache import Cache, Change
@@ -30,7 +30,7 @@ class OpenKey:
     """A signing key in clear."""
 
     id: str
-    secret: bytes
+    secret: bytes = field(repr=False)
     created: datetime
 
 

@@ -10,6 +10,7 @@ _FLAG: Final = {"type": "boolean"}
 _METHODS: Final = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
 
 IMMUTABLE: Final = "immutable"
+IGNORE_LOCKOUT: Final = "ignore_lockout_failure_attempts"
 LOCK_PASSWORD: Final = "lock_password"
 MFA_ENABLED: Final = "multi_factor_auth_enabled"
 MFA_RULES: Final = "multi_factor_auth_rules"
@@ -18,13 +19,13 @@ RESOURCE: Final[dict[str, Any]] = {IMMUTABLE: _FLAG}
 USER: Final[dict[str, Any]] = {
     "ignore_change_password_upon_first_use": _FLAG,
     "ignore_password_expiry": _FLAG,
-    "ignore_lockout_failure_attempts": _FLAG,
+    IGNORE_LOCKOUT: _FLAG,
     "ignore_user_inactivity": _FLAG,
     LOCK_PASSWORD: _FLAG,
     MFA_ENABLED: _FLAG,
     MFA_RULES: {"type": "array", "items": _METHODS, "uniqueItems": True},
 }
-"""The four that ignore something are kept and shown: nothing of what they ignore exists here."""
+"""Those that ignore something else than a lockout are kept and shown: nothing of what they ignore exists here."""
 
 
 def schema(options: dict[str, Any]) -> dict[str, Any]:

@@ -216,6 +216,8 @@ class Tokens:
             project = await self.directory.project(claims.scope)
             if project is None or not project.enabled:
                 raise Unauthorized(REFUSED)
+            if project.disabled_at and claims.issued <= project.disabled_at:
+                raise Unauthorized(REFUSED)
         roles = self.directory.with_implied(await self.directory.roles_on(user.id, claims.scope))
         if app is not None:
             given = tuple(role for role in roles if role.id in app.roles)

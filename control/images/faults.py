@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control.images.patch import MEDIA_TYPES
-from schemas.errors import KilonovaError
+from schemas.errors import KilonovaError, TooManyRequests
 
 log = structlog.get_logger()
 
@@ -42,6 +42,8 @@ def error_answer(request: Request, error: Exception, api_url: str) -> Response:
         headers["Accept-Patch"] = ", ".join(MEDIA_TYPES)
     if code == 503:
         headers["Retry-After"] = "1"
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after)
     content, media = _body(request.headers.get("accept", ""), code, message)
     return Response(content, code, headers, media)
 

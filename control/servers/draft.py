@@ -28,7 +28,7 @@ class ServerDraft:
     tags: tuple[str, ...] = ()
     description: str | None = None
     key: KeyPairData | None = None
-    user_data: str | None = None
+    user_data: str | None = field(default=None, repr=False)
     config_drive: bool = False
     networks: str = "auto"
     availability_zone: str | None = None
@@ -40,7 +40,7 @@ class ServerDraft:
     disk_config: str = "MANUAL"
     access_ip_v4: str | None = None
     access_ip_v6: str | None = None
-    admin_password: str | None = None
+    admin_password: str | None = field(default=None, repr=False)
     trusted_certs: tuple[str, ...] = ()
 
 

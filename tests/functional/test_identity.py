@@ -128,10 +128,24 @@ async def test_a_deleted_or_disabled_project_ends_its_tokens(site: Site) -> None
     with pytest.raises(Unauthorized):
         await site.tokens.verify(token)
     assert (await site.http.patch(path, json={"project": {"enabled": True}}, headers=admin)).status_code == 200
-    assert (await site.tokens.verify(token)).project == project
-    assert (await site.http.delete(path, headers=admin)).status_code == 204
     with pytest.raises(Unauthorized):
         await site.tokens.verify(token)
+    again = await site.token("demo", "demo", "demo")
+    assert (await site.tokens.verify(again)).project == project
+    assert (await site.http.delete(path, headers=admin)).status_code == 204
+    with pytest.raises(Unauthorized):
+        await site.tokens.verify(again)
+
+
+async def test_tokens_of_a_disabled_user_stay_ended(site: Site) -> None:
+    """A user was disabled since its token was stolen, and enabled again: the stolen token was good again."""
+    token, admin = await site.token("demo", "demo", "demo"), await site.as_admin()
+    path = f"/identity/v3/users/{await site.user_id('demo')}"
+    for enabled in (False, True):
+        assert (await site.http.patch(path, json={"user": {"enabled": enabled}}, headers=admin)).status_code == 200
+        with pytest.raises(Unauthorized):
+            await site.tokens.verify(token)
+    assert (await site.login("demo", "demo", "demo")).status_code == 201
 
 
 async def test_a_revoked_token_and_those_got_with_it_are_refused(site: Site) -> None:

@@ -45,7 +45,7 @@ async def create_application_credential(call: Call) -> Response:
         name=given["name"],
         user=call.standing.user.id,
         project=call.standing.project.id,
-        secret_hash=await call.desk.passwords.hash(secret),
+        secret_hash=await call.desk.guard.passwords.hash(secret, call.standing.user.id),
         roles=frozenset(role.id for role in roles),
         description=given.get("description"),
         expires=_expiry(given.get("expires_at")),

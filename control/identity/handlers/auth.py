@@ -20,7 +20,7 @@ VARY = {"Vary": "X-Auth-Token"}
 async def log_in(desk: Desk, request: Request) -> Response:
     """Needs no token."""
     login = parse_login(await read_object(request))
-    user, parent, app = await _prove(desk, login)
+    user, parent, app = await _prove(desk, login, desk.guard.source(request))
     scope = app.project if app else await _enter(desk, login.scope, user)
     methods = tuple(dict.fromkeys((*login.methods, *(parent.methods if parent else ()))))
     if not methods_suffice(user.options, methods, METHODS):
@@ -67,7 +67,7 @@ async def get_auth_system(call: Call) -> Response:
     return json_answer({"system": [{"all": True}] if roles else [], "links": {"self": call.url}})
 
 
-async def _prove(desk: Desk, login: Login) -> tuple[User, Claims | None, AppCredential | None]:
+async def _prove(desk: Desk, login: Login, source: str) -> tuple[User, Claims | None, AppCredential | None]:
     """Who it is, the claims of the token that it was proved with, and the application credential, if it was one."""
     known: list[User] = []
     parent = app = None
@@ -79,11 +79,13 @@ async def _prove(desk: Desk, login: Login) -> tuple[User, Claims | None, AppCred
         known.append(standing.user)
     if login.user is not None:
         named = await desk.directory.login_user(login.user.id, login.user.name)
-        if not await desk.passwords.matches(named.password_hash if named else None, login.password) or named is None:
+        account = named.id if named else login.user.id or login.user.name or ""
+        stored = named.password_hash if named else None
+        if not await desk.guard.admits(source, account, named, stored, login.password) or named is None:
             raise Unauthorized(REFUSED)
         known.append(named)
     if login.app is not None:
-        app = await _prove_app(desk, login.app)
+        app = await _prove_app(desk, login.app, source)
         owner = await desk.directory.login_user(app.user, None)
         known.extend([owner] if owner else [])
     if not known or any(user.id != known[0].id or not user.enabled for user in known):
@@ -91,14 +93,18 @@ async def _prove(desk: Desk, login: Login) -> tuple[User, Claims | None, AppCred
     return known[-1], parent, app
 
 
-async def _prove_app(desk: Desk, given: AppLogin) -> AppCredential:
+async def _prove_app(desk: Desk, given: AppLogin, source: str) -> AppCredential:
     user = None
     if given.user is not None:
         user = await desk.directory.login_user(given.user.id, given.user.name)
     app = None
     if given.ref.id or user:
         app = await desk.directory.login_app(given.ref.id, given.ref.name, user.id if user else None)
-    if not await desk.passwords.matches(app.secret_hash if app else None, given.secret) or app is None:
+    account = app.id if app else given.ref.id or given.ref.name or ""
+    if (
+        not await desk.guard.admits(source, account, None, app.secret_hash if app else None, given.secret)
+        or app is None
+    ):
         raise Unauthorized(REFUSED)
     return app
 

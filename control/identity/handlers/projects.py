@@ -176,6 +176,7 @@ def _changed(given: dict[str, Any], project: Project) -> Project:
         description=given.get("description", project.description) or "",
         extra={**project.extra, **extra(given, OWN)},
         options=merged(project.options, given),
+        disabled_at=project.disabled_at if given.get("enabled", True) or not project.enabled else datetime.now(UTC),
     )
     return _with_tags(given.get("tags", project.tags), changed)
 

@@ -15,6 +15,7 @@ from control.identity.claims import REFUSED
 from control.identity.given import extra, require_domain, require_id
 from control.identity.http import json_answer
 from control.identity.options import LOCK_PASSWORD, merged
+from control.identity.passwords import LONGEST_PASSWORD
 from control.identity.schemas import validate
 from control.identity.views import project_view, user_view
 from schemas.errors import BadRequest, Unauthorized
@@ -23,7 +24,6 @@ from schemas.identity import User
 FIELDS: Final = ("name", "enabled", "domain_id", "password_expires_at", "unique_id")
 OWN: Final = ("id", "name", "password", "enabled", "domain_id", "default_project_id", "options", "links")
 """what has a place of its own; everything else a client says of a user is kept beside it"""
-LONGEST_PASSWORD: Final = 4096
 
 
 async def list_users(call: Call) -> Response:
@@ -44,7 +44,7 @@ async def create_user(call: Call) -> Response:
     user = User(
         id=uuid4().hex,
         name=given["name"],
-        password_hash=await call.desk.passwords.hash(password) if password else "",
+        password_hash=await call.desk.guard.passwords.hash(password, call.standing.user.id) if password else "",
         created=datetime.now(UTC),
         enabled=given.get("enabled", True),
         default_project=given.get("default_project_id"),
@@ -62,8 +62,10 @@ async def update_user(call: Call) -> Response:
     require_domain(given)
     require_id(given, call.part("user"))
     password = _password(given)
-    hashed = await call.desk.passwords.hash(password) if password else None
+    hashed = await call.desk.guard.passwords.hash(password, call.standing.user.id) if password else None
     user, revision = await update(call.desk.store, USERS, call.part("user"), partial(_changed, given, hashed))
+    if hashed or given.get("enabled"):
+        await call.desk.guard.lockouts.reopen(user.id)
     await call.desk.seen(revision)
     return _answer(call, user)
 
@@ -73,6 +75,7 @@ async def delete_user(call: Call) -> Response:
     revision = await remove(
         call.desk.store, USERS, gone, lambda grant: grant.user == gone, lambda app: app.user == gone
     )
+    await call.desk.guard.lockouts.forget(gone)
     await call.desk.seen(revision)
     return Response(status_code=204)
 
@@ -83,14 +86,19 @@ async def change_password(desk: Desk, request: Request) -> Response:
     validate("password change", given)
     stored = await desk.store.get(USERS.records(request.path_params["user"]))
     hashed = stored.value.password_hash if stored and stored.value.enabled else None
-    if not await desk.passwords.matches(hashed, given["original_password"]) or stored is None:
+    user, source = stored.value if stored else None, desk.guard.source(request)
+    account = request.path_params["user"]
+    if not await desk.guard.admits(source, account, user, hashed, given["original_password"]) or stored is None:
         raise Unauthorized(REFUSED)
+    password = _password(given)
+    if not password:
+        raise BadRequest("Password validation error: it is empty.")
     if stored.value.options.get(LOCK_PASSWORD):
         raise BadRequest(
             "You cannot change your password at this time due to password policy disallowing password changes. Please "
             "contact your administrator to reset your password."
         )
-    changed = partial(with_password, password_hash=await desk.passwords.hash(_password(given)))
+    changed = partial(with_password, password_hash=await desk.guard.passwords.hash(password, source))
     _, revision = await update(desk.store, USERS, stored.value.id, changed)
     await desk.seen(revision)
     return Response(status_code=204)
@@ -123,4 +131,6 @@ def _changed(given: dict[str, Any], hashed: str | None, user: User) -> User:
         extra={**user.extra, **extra(given, OWN)},
         options=merged(user.options, given),
     )
+    if user.enabled and not changed.enabled:
+        changed = evolve(changed, epoch=user.epoch + 1)  # its tokens end for good
     return with_password(changed, hashed) if hashed else changed
