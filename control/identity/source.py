@@ -18,7 +18,8 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
 def source_of(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     """The address, for IPv6 its /64 network.
 
-    `forwarded_for` is the header X-Forwarded-For: it counts from the right, as far as those who added to it are trusted.
+    `forwarded_for` is the header X-Forwarded-For: it counts from the right, as far as its writers are
+    trusted.
     """
     address, hops = peer, [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
     while hops and _is_in(address, trusted):
