@@ -74,6 +74,10 @@ fmt: (install "")
 bench-boot *options: (install "")
     @{{ bin }}/python -m tests.bench.boot "$@"
 
+# Boot and delete 100,000 servers and show the memory of every process over that time: --servers N, --in-flight N.
+bench-soak *options: (install "")
+    @{{ bin }}/python -m tests.bench.soak "$@"
+
 # Measure shows and lists through the API with 50,000 servers stored: rate and latency.
 bench-list *options: (install "")
     @{{ bin }}/python -m tests.bench.lists "$@"

@@ -52,6 +52,7 @@ from schemas.shards import SHARDS, shard_of
 
 USER: Final = Identity("u1", "u1", "p1", "p1", frozenset({"member"}))
 KEY: Final = SiteKey(Fernet.generate_key())
+UNLIMITED: Final = ("instances", "cores", "ram", "server_groups", "server_group_members")
 TINY: Final = Flavor("1", "tiny", flavor().vcpus, flavor().memory_mb, flavor().root_gb)
 
 
@@ -171,7 +172,7 @@ async def open_rig(faults: Faults | None = None, timeout: float = 5.0) -> AsyncI
         bus = None if name == CELL0 else BusAddress("test")
         mapping = CellMapping(name, name, StoreAddress(("test",), prefix), bus)
         await store.commit(Txn("map cell").create(Global.CELLS(name), mapping))
-    unlimited = QuotaLimits({"instances": -1, "cores": -1, "ram": -1, "server_groups": -1})
+    unlimited = QuotaLimits(dict.fromkeys(UNLIMITED, -1))
     await store.commit(Txn("limits").put(Global.QUOTA_LIMITS(USER.project), unlimited))
     shards = OwnShards(store)
     await shards.take(*range(SHARDS))

@@ -47,17 +47,21 @@ class Reaper:
         """How many servers were forgotten."""
         last = (today - timedelta(days=self._days)).isoformat()
         store, reaped = self._store(), 0
-        for path in await store.paths(Cell.DELETED.between(start="", end=last)):
-            _, day, uuid = path.split("/")
-            shard = shard_of(uuid)
-            if shard not in self._owned:
-                continue
-            actions = await store.range(Cell.ACTIONS.under(uuid, ""))
-            for i in range(0, len(actions), AT_ONCE):
-                txn = Txn("reap history")
-                for stored in actions[i : i + AT_ONCE]:
-                    txn.delete(stored.key)
-                await self._commit(shard, txn)
-            await self._commit(shard, Txn("reap server").delete(Cell.DELETED(day, uuid)))
-            reaped += 1
+        async for paths in store.path_pages(Cell.DELETED.between(start="", end=last)):
+            for path in paths:
+                reaped += await self._reap(store, path)
         return reaped
+
+    async def _reap(self, store: Store, path: str) -> bool:
+        _, day, uuid = path.split("/")
+        shard = shard_of(uuid)
+        if shard not in self._owned:
+            return False
+        actions = await store.range(Cell.ACTIONS.under(uuid, ""))
+        for i in range(0, len(actions), AT_ONCE):
+            txn = Txn("reap history")
+            for stored in actions[i : i + AT_ONCE]:
+                txn.delete(stored.key)
+            await self._commit(shard, txn)
+        await self._commit(shard, Txn("reap server").delete(Cell.DELETED(day, uuid)))
+        return True

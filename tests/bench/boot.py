@@ -65,8 +65,7 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     try:
         with ExitStack() as stack:
-            subject = stack.enter_context(_subject(stack, options)) if not options.attach else attached(options.attach)
-            result = uvloop.run(_measure(subject, options))
+            result = uvloop.run(_measure(subject_of(stack, options), options))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
     if options.json:
@@ -95,14 +94,17 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
-def _subject(stack: ExitStack, options: argparse.Namespace) -> Any:
+def subject_of(stack: ExitStack, options: argparse.Namespace) -> Subject:
+    """The site that `attach`, `dir`, `hosts` and `keep` name; one of our own is down when the stack ends."""
+    if options.attach:
+        return attached(options.attach)
     directory = options.dir
     if directory is None:
         parent = tempfile.mkdtemp(prefix="kilonova-bench-")
         directory = Path(parent) / "site"
         if not options.keep:
             stack.callback(lambda: Path(parent).rmdir())
-    return own_site(directory, options.hosts, keep=options.keep)
+    return stack.enter_context(own_site(directory, options.hosts, keep=options.keep))
 
 
 async def _measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:

@@ -39,6 +39,10 @@ class Watching(Protocol):
 
     async def gone(self, server: str) -> float: ...
 
+    def forget(self, server: str) -> None:
+        """Nobody asks about it any more: a long run keeps nothing of it."""
+        ...
+
 
 class ServerError(Exception):
     """The server ended in ERROR."""
@@ -60,6 +64,9 @@ class _Moments:
     def fail(self, server: str, why: str) -> None:
         if not self.of(server).done():
             self.of(server).set_exception(ServerError(why))
+
+    def forget(self, server: str) -> None:
+        self.known.pop(server, None)
 
     async def wait(self, server: str) -> float:
         return await asyncio.wait_for(self.of(server), WAIT_SECONDS)
@@ -93,6 +100,10 @@ class StoreWatching:
 
     async def gone(self, server: str) -> float:
         return await self._gone.wait(server)
+
+    def forget(self, server: str) -> None:
+        self._active.forget(server)
+        self._gone.forget(server)
 
 
 class ApiWatching:
@@ -139,6 +150,10 @@ class ApiWatching:
 
     async def gone(self, server: str) -> float:
         return await self._gone.wait(server)
+
+    def forget(self, server: str) -> None:
+        self._active.forget(server)
+        self._gone.forget(server)
 
 
 @asynccontextmanager

@@ -167,7 +167,7 @@ async def test_what_changed_since_it_was_judged_is_left_alone(
     judged = (await records.servers([server.uuid]))[0]
     await claim(top, server.uuid, rp)
 
-    async def earlier(_: Any, uuids: Any) -> Any:
+    async def earlier(_: Any, uuids: Any, *_silent: Any) -> Any:
         return [judged for _ in uuids]
 
     monkeypatch.setattr(Records, "servers", earlier)

@@ -13,6 +13,7 @@ from control.conductor.top.fences import CellFences
 from control.conductor.top.hosts import HostSync
 from control.conductor.top.leave import ImageLeave
 from control.conductor.top.outboxes import Outboxes
+from control.conductor.top.reconciler import Reconciler
 from control.conductor.top.upkeep import Upkeep
 from control.identity.keys import Keys
 from control.images.grants import Grants
@@ -64,11 +65,13 @@ class SuperConductor:
             settings.conductor.upkeep_seconds,
         )
 
+        self._reconciler = Reconciler(top, self._shards.fences, self._shards.guard, fences)
+
     async def run(self, health: Health, stopping: asyncio.Event, *beside: Coroutine[Any, Any, None]) -> None:
         await self._service.start()
         await self._service.serve("call", call("*"), HostCall, self._call)
         health.checks["shards"] = lambda: self._shards.settled
-        own = (self._outboxes, self._hosts, self._shards, self._engine, self._reaper, self._upkeep)
+        own = (self._outboxes, self._hosts, self._shards, self._engine, self._reaper, self._upkeep, self._reconciler)
         await run_until(stopping, *(part.run() for part in own), *beside)
         await drained(5, self._engine.drain(), self._service.stop())
 

@@ -36,9 +36,11 @@ class Records:
     cells: Cells
     writer: Writer
 
-    async def servers(self, uuids: Sequence[str]) -> list[Server]:
+    async def servers(self, uuids: Sequence[str], silent: set[str] | None = None) -> list[Server]:
         """Each as it is now; those of a cell that does not answer are unreachable. The allocation is read first: what
-        was claimed later is not judged by what was true before."""
+        was claimed later is not judged by what was true before. Cells in `silent` are not asked, those that do not
+        answer are added to it."""
+        silent = set() if silent is None else silent
         allocations = await self.store.read_all([Global.ALLOCATIONS(uuid) for uuid in uuids])
         operations = await self.store.read_all([Global.OPERATIONS(shard_of(uuid), uuid) for uuid in uuids])
         mappings = await self.store.read_all([Global.INSTANCES(uuid) for uuid in uuids])
@@ -50,27 +52,34 @@ class Records:
             if mapping and mapping.value.cell and not operation:
                 by_cell[mapping.value.cell].append((len(found), mapping))
             found.append(server)
-        for cell, places in by_cell.items():
-            seen = await self._in_cell(cell, [mapping for _, mapping in places])
+        in_cells = await asyncio.gather(
+            *(self._in_cell(cell, [mapping for _, mapping in places], silent) for cell, places in by_cell.items())
+        )
+        for places, seen in zip(by_cell.values(), in_cells, strict=True):
             for (place, _), server in zip(places, seen, strict=True):
                 found[place] = evolve(server, allocation=found[place].allocation)
         return found
 
-    async def orphans(self, consumers: Sequence[str], only: str | None = None) -> list[Orphan]:
-        """What these consumers hold in vain; `only` on one provider."""
-        servers = await self.servers(consumers)
+    async def orphans(
+        self, consumers: Sequence[str], only: str | None = None, silent: set[str] | None = None
+    ) -> list[Orphan]:
+        """What these consumers hold and do not need; `only` on one provider. `silent`: as with `servers`."""
+        servers = await self.servers(consumers, silent)
         named = {uuid for s in servers if s.allocation for uuid in s.allocation.value.resources}
         hosts = {uuid: found.host for uuid, found in (await self.providers(named)).items()}
         return [orphan for server in servers if (orphan := orphan_of(server, hosts, only))]
 
-    async def _in_cell(self, cell: str, mappings: Sequence[Stored[InstanceMapping]]) -> list[Server]:
+    async def _in_cell(self, cell: str, mappings: Sequence[Stored[InstanceMapping]], silent: set[str]) -> list[Server]:
         uuids = [mapping.value.uuid for mapping in mappings]
+        if cell in silent:
+            return [Server(m.value.uuid, "unreachable", m) for m in mappings]
         try:
             async with asyncio.timeout(CELL_SECONDS):
                 store = self.cells.store(cell)
                 instances = await store.read_all([key_in_cell(mapping.value) for mapping in mappings])
                 operations = await store.read_all([Cell.OPERATIONS(shard_of(uuid), uuid) for uuid in uuids])
         except (StoreUnavailable, NotFound, TimeoutError):
+            silent.add(cell)
             return [Server(m.value.uuid, "unreachable", m) for m in mappings]
         found = []
         for mapping, stored, operation in zip(mappings, instances, operations, strict=True):
@@ -87,6 +96,11 @@ class Records:
 
     async def consumers(self) -> list[str]:
         return [path.rsplit("/", 1)[1] for path in await self.store.paths(Global.ALLOCATIONS.under())]
+
+    async def nodes(self, hosts: Iterable[str]) -> dict[str, str]:
+        """The providers of these hosts, by name."""
+        found = await self.store.read_all([Global.HOSTS(host) for host in hosts])
+        return {stored.value.host: stored.value.uuid for stored in found if stored}
 
     async def mappings(self) -> dict[str, HostMapping]:
         """By host."""
