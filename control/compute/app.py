@@ -1,6 +1,7 @@
 """The compute API as an ASGI application: from a raw request to an operation's handler and back."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -28,6 +29,8 @@ from schemas.identity import Identity
 
 ROOTS: Final = {"v2.1": "v2.1", "v2": "v2.0"}
 """First path segment -> name of the version"""
+PROJECT: Final = re.compile("[0-9a-f]{32}")
+"""what is a project's id, though it may be another one's"""
 JSON: Final = (b"content-type", b"application/json")
 
 
@@ -115,6 +118,8 @@ class ComputeApp:
         root: str,
     ) -> Reply:
         version, below = parts[0], parts[1:]
+        if scope["method"] == "GET" and (named := _named_document(below, version, identity)):
+            return _json(200, versions.one_version(named, root))
         if scope["path"].endswith("/"):
             raise NotFound(NOT_FOUND)
         project = self._router.project_of(below)
@@ -141,6 +146,24 @@ class ComputeApp:
         if operation.rule:
             call.check(operation.rule)
         return _reply(operation, call, await operation.handler(call))
+
+
+def _named_document(below: list[str], version: str, identity: Identity) -> str | None:
+    """The version whose document is asked for below a project, as by clients whose endpoint names their project; None:
+    an operation is meant. Raises BadRequest for another project, NotFound for a version that does not exist."""
+    match below:
+        case [project]:
+            named = ROOTS[version]
+        case [project, "versions", named]:
+            pass
+        case _:
+            return None
+    if project != identity.project and not PROJECT.fullmatch(project):
+        return None
+    check_project(identity, project)
+    if named not in versions.PATHS:
+        raise NotFound(NOT_FOUND)
+    return named
 
 
 def _told(query: bytes) -> int:

@@ -2,10 +2,14 @@
 
 from typing import Final
 
+from attrs import evolve
+
 from control.compute.operation import Operation
 from control.compute.policy import Role
 from control.compute.tables import (
+    absent,
     aggregates,
+    devices,
     flavors,
     gone,
     images,
@@ -21,6 +25,7 @@ from control.compute.tables import (
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *versions.OPERATIONS,
     *servers.OPERATIONS,
+    *devices.OPERATIONS,
     *flavors.OPERATIONS,
     *keypairs.OPERATIONS,
     *operators.OPERATIONS,
@@ -31,10 +36,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *own.OPERATIONS,
 )
 
-ROUTED: Final = (*OPERATIONS, *gone.OPERATIONS, *servers.ALIASES)
+ALIASES: Final = tuple(
+    evolve(operation, path=operation.path.replace("/servers", "/os-volumes_boot", 1))
+    for operation in (*OPERATIONS, *absent.OPERATIONS)
+    if operation.path in ("/servers", "/servers/detail", servers.ONE, servers.ACTION)
+)
+"""Nova has these under the name of an extension that became a part of them, up to 2.102."""
+
+ROUTED: Final = (*OPERATIONS, *gone.OPERATIONS, *absent.OPERATIONS, *ALIASES)
 """... and what is answered besides, without being in the documents."""
 
 
 def default_rules() -> dict[str, Role]:
     """Policy names and their default roles, as the table says."""
-    return {o.rule: o.role for o in OPERATIONS if o.rule}
+    return {o.rule: o.role for o in (*absent.OPERATIONS, *OPERATIONS) if o.rule}

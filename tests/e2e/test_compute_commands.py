@@ -165,6 +165,10 @@ def _changes(typed: Typed, server: str) -> None:
 
 
 def _history(typed: Typed, server: str) -> None:
+    assert typed.json("server volume list {s}", s=server) == []
+    assert typed.json("server migration list --server {s}", s=server) == []
+    if typed.version:
+        assert typed.json("server share list {s}", s=server) == []
     events = typed.json("server event list --long {s}", s=server)
     actions = [event["Action"] for event in events]
     assert actions[-1] == "create"

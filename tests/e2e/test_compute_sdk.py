@@ -28,6 +28,7 @@ def test_reads(admin: Connection) -> None:
     assert compute.get_quota_class_set("default").instances == 10
     assert list(compute.extensions())
     assert list(compute.usages()) == []
+    assert list(compute.migrations()) == []
 
 
 @pytest.mark.e2e

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from control.compute.handlers.extensions import ALIASES
+from control.compute.handlers.extensions import LEGACY_NAMES
 from control.compute.handlers.limits import NAMES
 from control.compute.openapi import host_replies as hosts
 from control.compute.openapi import image_replies as images
@@ -196,7 +196,7 @@ def _one_group(version: int) -> Schema:
 
 def _extension(_: int) -> Schema:
     texts = dict.fromkeys(("name", "description", "namespace", "updated"), STRING)
-    return obj({"alias": one_of(*ALIASES), **texts, "links": array(ANYTHING)})
+    return obj({"alias": one_of(*LEGACY_NAMES), **texts, "links": array(ANYTHING)})
 
 
 def _explanation(_: int) -> Schema:
@@ -230,6 +230,20 @@ REPLIES: Final[dict[str, Callable[[int], Schema]]] = {
     "server-password.show": servers.password,
     "instance-actions.list": servers.actions,
     "instance-actions.show": servers.action,
+    "server-security-groups.list": servers.nothing_in("security_groups"),
+    "interfaces.list": servers.nothing_in("interfaceAttachments"),
+    "interfaces.show": servers.one("interfaceAttachment"),
+    "volume-attachments.list": servers.nothing_in("volumeAttachments"),
+    "volume-attachments.show": servers.one("volumeAttachment"),
+    "server-shares.list": servers.nothing_in("shares"),
+    "server-shares.show": servers.one("share"),
+    "servers.get-vnc-console": servers.one("console", "type", "url"),
+    "servers.get-spice-console": servers.one("console", "type", "url"),
+    "servers.get-serial-console": servers.one("console", "type", "url"),
+    "remote-consoles.create": servers.one("remote_console", "protocol", "type", "url"),
+    "migrations.list": lambda _: page("migrations", mapping(ANYTHING)),
+    "server-migrations.list": servers.nothing_in("migrations"),
+    "server-migrations.show": servers.one("migration"),
     "flavors.list": lambda v: page("flavors", _brief_flavor(v)),
     "flavors.detail": lambda v: page("flavors", _flavor(v)),
     "flavors.show": _one_flavor,

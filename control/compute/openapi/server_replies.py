@@ -1,5 +1,6 @@
 """What answers about servers look like, by microversion."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from control.compute.openapi.common import OWN_LINKS, named
@@ -277,3 +278,13 @@ def action(version: int) -> Schema:
         optional.add("details")
     whole = {**_action(version), "events": array(partly(event, optional))}
     return obj({"instanceAction": partly(whole, set() if version >= 51 else {"events"})})
+
+
+def nothing_in(name: str) -> Callable[[int], Schema]:
+    """A list of what no server has in this release."""
+    return lambda _: obj({name: array(mapping(ANYTHING))})
+
+
+def one(name: str, *keys: str) -> Callable[[int], Schema]:
+    """A body that this release never answers with."""
+    return lambda _: obj({name: obj(dict.fromkeys(keys, STRING)) if keys else mapping(ANYTHING)})

@@ -1,9 +1,5 @@
 """Servers, what is below them, and what can be done to them."""
 
-from typing import Final
-
-from attrs import evolve
-
 from control.compute.handlers import (
     instance_actions,
     server_actions,
@@ -382,10 +378,3 @@ OPERATIONS = (
         reply=("instanceAction",),
     ),
 )
-
-ALIASES: Final = tuple(
-    evolve(operation, path=operation.path.replace("/servers", "/os-volumes_boot", 1))
-    for operation in OPERATIONS
-    if operation.path in ("/servers", "/servers/detail", ONE, ACTION)
-)
-"""Nova has these under the name of an extension that became a part of them, up to 2.102."""

@@ -14,7 +14,7 @@ from bus.client import Bus
 from bus.service import Service
 from control.compute.microversions import MAX
 from control.compute.operations import OPERATIONS
-from control.compute.tables import own
+from control.compute.tables import devices, own
 from control.top import Top
 from kv.keys import Cell, Global
 from kv.txn import Txn
@@ -310,7 +310,9 @@ ASKED: dict[str, Ask] = {
 }
 FREE_BELOW = {"server-diagnostics.show": 48}
 """Below that version they are the driver's own."""
-WITH_FIELDS = [o for o in OPERATIONS if o not in own.OPERATIONS and "response" in nova(o)]
+NOTHING = frozenset(o.name for o in devices.OPERATIONS)
+"""What they show, no server has."""
+WITH_FIELDS = [o for o in OPERATIONS if o not in own.OPERATIONS and o.name not in NOTHING and "response" in nova(o)]
 
 
 def test_all_that_have_fields_are_asked() -> None:

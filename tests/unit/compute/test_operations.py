@@ -10,7 +10,7 @@ from control.compute.microversions import MAX
 from control.compute.operation import Operation
 from control.compute.operations import OPERATIONS
 from control.compute.policy import FURTHER
-from control.compute.tables import gone, own
+from control.compute.tables import absent, gone, own
 
 ROLES = {"any user": "any", "owner user": "owner"}
 
@@ -115,3 +115,21 @@ def test_what_is_gone_in_nova_is_gone_here() -> None:
         if o.get("gone")
     }
     assert {identity(o.method, o.path, o.action): o.until for o in gone.OPERATIONS} == facts
+
+
+def test_every_action_of_nova_has_an_answer_of_its_own() -> None:
+    """An action that Nova knows and this release does not was refused as one that does not exist."""
+    path = "/servers/{}/action"
+    facts = {o["action"] for o in NOVA if identity(o["method"], o["path"], None)[1] == path}
+    known = {o.action for o in (*OPERATIONS, *gone.OPERATIONS, *absent.OPERATIONS) if o.path.endswith("}/action")}
+    assert facts <= known
+
+
+@pytest.mark.parametrize("operation", absent.OPERATIONS, ids=lambda o: o.name)
+def test_what_is_absent_is_what_nova_has(operation: Operation) -> None:
+    facts = nova(operation)
+    assert operation.since == minor(facts["since"])
+    assert operation.until == (minor(facts["removed"]) - 1 if "removed" in facts else None)
+    assert facts["policies"][operation.rule] == operation.role
+    taken = {identity(o.method, o.path, o.action) for o in OPERATIONS}
+    assert identity(operation.method, operation.path, operation.action) not in taken
