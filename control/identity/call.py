@@ -15,6 +15,7 @@ from control.identity.guard import LoginGuard
 from control.identity.http import auth_token, json_answer, read_body
 from control.identity.lists import View, matching, paged
 from control.identity.policy import enforce, project_target, user_target
+from control.identity.reach import require_reach
 from control.identity.schemas import malformed
 from control.identity.tokens import Standing, Tokens
 from control.rest.kit.json_body import MalformedJson, parse_json
@@ -118,6 +119,7 @@ def route(operation: Operation, desk: Desk) -> Route:
         standing = await desk.tokens.inspect(auth_token(request))
         call = Call(desk, request, standing, await read_object(request))
         enforce(desk.rules, operation.rule, standing, await _target(call))
+        await require_reach(desk.directory, standing, operation.rule, request.path_params)
         return await operation.handler(call)
 
     return Route(operation.path, endpoint, methods=[operation.method])
