@@ -67,6 +67,10 @@ class SiteKey(Key):
         """The key of a cell: who has it can make neither the site's nor another cell's of it."""
         return CellKey(base64.urlsafe_b64encode(hmac.digest(self._bytes, f"cell/{name}".encode(), "sha256")))
 
+    def derived(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, which tell nothing of the key."""
+        return hmac.digest(self._bytes, f"for/{purpose}".encode(), "sha256")
+
     @classmethod
     def load_or_make(cls, path: str | Path) -> "SiteKey":
         """Makes the file, readable by its owner only, when there is none."""

@@ -145,6 +145,8 @@ class Global:
     REGIONS = Family("regions/{id}", Region)
     REVOKED_TOKENS = Family("revoked-tokens/{audit}", RevokedToken)
     IMAGES = Family("images/{id}", Image)
+    IMAGE_IDS = Family("image-ids/{id}", NameIndex)
+    """that administrators chose; they stay when their images go"""
     BLOBS = Family("blobs/{digest}", Blob)
     WASTE = Family("waste/{object}", Waste)
     SERVICES = Family("services/{binary}/{pod}", Service)

@@ -19,6 +19,7 @@ from control.images.call import Desk, Operation, route
 from control.images.faults import error_answer
 from control.images.grants import Grants
 from control.images.handlers import data, images, imports, members, nothing, stores
+from control.images.ids import ImageIds
 from control.images.openapi import document
 from control.images.policy import DEFAULTS
 from control.images.views import (
@@ -87,6 +88,7 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
         store=top.store,
         tokens=tokens,
         blobs=open_blobs(top),
+        ids=ImageIds(top.key.derived("image ids")),
         grants=Grants(tokens.keys, api.url),
         rules=Rules(DEFAULTS, api.image_policy_file, setting="api.image_policy_file"),
         api_url=api.url,

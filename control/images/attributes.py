@@ -113,6 +113,6 @@ def require_quotas(image: Image, kinds: tuple[str, ...] = tuple(MOST)) -> None:
 
 
 def require_queued(image: Image, field: str) -> None:
-    """Formats describe the bytes: they are fixed once those are there."""
-    if field in ("disk_format", "container_format") and image.status not in ("queued", "importing", "uploading"):
+    """Formats describe the bytes: they are fixed when those are checked, which for staged bytes is at their import."""
+    if field in ("disk_format", "container_format") and image.status not in ("queued", "uploading"):
         raise Forbidden(f"Attribute {field} can be only replaced for a queued image.")

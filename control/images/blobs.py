@@ -17,6 +17,7 @@ from attrs import evolve
 
 from bus.objects import ObjectDamaged, Objects
 from control.images.formats import HEAD_BYTES
+from control.images.inspection import Inspection
 from kv.keys import Global
 from kv.store import Store
 from kv.txn import Stored, Txn
@@ -50,15 +51,17 @@ class Blobs:
     async def verified(self, name: str, sha256: str) -> bool:
         return await self.read_back(name, sha256) is not None
 
-    async def read_back(self, name: str, sha256: str) -> bytes | None:
+    async def read_back(self, name: str, sha256: str, inspection: Inspection | None = None) -> bytes | None:
         """Reads the object as a whole: its beginning, as `check_format` wants it, or None when the bytes are not those
-        of the hash."""
+        of the hash. `inspection` is given all of them."""
         digest, head = hashlib.sha256(), b""
         try:
             async with aclosing(self.objects.get(name)) as chunks:
                 async for chunk in chunks:
                     head += chunk[: HEAD_BYTES - len(head)]
                     await asyncio.to_thread(digest.update, chunk)
+                    if inspection:
+                        await asyncio.to_thread(inspection.take, chunk)
         except (NotFound, ObjectDamaged) as error:
             log.warning("object cannot be read back", object=name, reason=error.message)
             return None

@@ -11,6 +11,7 @@ from control.identity.http import auth_token
 from control.identity.tokens import Tokens
 from control.images.blobs import Blobs
 from control.images.grants import Grants
+from control.images.ids import ImageIds
 from control.images.policy import check
 from control.images.shelf import Shelf
 from control.rules import Rules
@@ -26,6 +27,7 @@ class Desk:
     store: Store
     tokens: Tokens
     blobs: Blobs
+    ids: ImageIds
     grants: Grants
     rules: Rules
     api_url: str

@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 
 from control.images.blobs import Blobs, until, upload_seconds
 from control.images.formats import check_format
+from control.images.inspection import Findings, Inspection, require_declared
 from control.images.spool import Spooled
 from kv.keys import Global
 from kv.txn import Stored, Txn
@@ -40,9 +41,19 @@ class Filled:
     """as it was found"""
 
 
-async def store_image(blobs: Blobs, stored: Stored[Image], spool: Spooled, virtual_size: int | None) -> Image:
+def check_bytes(image: Image, head: bytes, size: int, findings: Findings) -> int | None:
+    """The virtual size in bytes. Raises BadRequest for bytes that are not what the image's record says, or that a host
+    must not open."""
+    disk_format, container_format = image.disk_format or "", image.container_format or ""
+    virtual = check_format(disk_format, head, size)
+    inner = require_declared(findings, disk_format, container_format)
+    return virtual if virtual is not None else inner
+
+
+async def store_image(blobs: Blobs, stored: Stored[Image], spool: Spooled) -> Image:
     """The active image. Raises Conflict or Gone when somebody else changed its state meanwhile, Unavailable when the
-    object store failed."""
+    object store failed, BadRequest when the bytes are not of the image's formats."""
+    virtual_size = check_bytes(stored.value, spool.head, spool.facts.size, spool.findings)
     saving = await _begin(blobs, stored, spool, "saving")
     async with _bounded(blobs, saving, spool.facts.size):
         for _ in range(TRIES):
@@ -103,10 +114,12 @@ async def import_image(blobs: Blobs, stored: Stored[Image], facts: Facts) -> Ima
     except CompareFailed as error:
         raise _changed_meanwhile(importing) from error
     async with _bounded(blobs, importing, facts.size):
-        head = await blobs.read_back(name, facts.sha256)
+        inspection = Inspection()
+        head = await blobs.read_back(name, facts.sha256, inspection)
         if head is None:
             raise Unavailable("The object store did not keep the image's bytes: they differ when read back.")
-        virtual = check_format(importing.disk_format or "", head, facts.size)
+        findings = await asyncio.to_thread(inspection.finish)
+        virtual = check_bytes(importing, head, facts.size, findings)
         for _ in range(TRIES):
             blob = await blobs.store.get(Global.BLOBS(facts.sha256))
             good = blob is not None and await blobs.verified(blob.value.object, facts.sha256)
@@ -171,6 +184,8 @@ async def _activate(
             return image.value
         if image.value.upload != saving.upload or waste is None or waste.value.condemned:
             raise _changed_meanwhile(saving)
+        if _formats(image.value) != _formats(saving):
+            raise _changed_meanwhile(saving)  # the bytes were not checked for these
         if _revision(blob) != _revision(filled.blob) and (blob is None or blob.value.object != filled.object):
             return None
         active = evolve(
@@ -216,6 +231,10 @@ async def _leave(blobs: Blobs, saving: Image) -> None:
         log.warning("upload's object is left to the sweep", object=name, reason=error.message)
         return
     await blobs.dispose(name)
+
+
+def _formats(image: Image) -> tuple[str | None, str | None]:
+    return image.disk_format, image.container_format
 
 
 def _revision(stored: Stored[Blob] | None) -> int:

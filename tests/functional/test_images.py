@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import struct
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import psutil
 import pytest
 from attrs import evolve
+from image_client import Client, qcow2
 from ports import free_port
 from sites import Site, open_site
 from substrate import eventually, running_nats
@@ -29,8 +28,6 @@ from kv.txn import Txn
 from schemas.image import Blob, Image, Waste
 from schemas.settings import ApiSettings, BusSettings, StoreSettings
 
-OCTETS = {"Content-Type": "application/octet-stream"}
-PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -38,32 +35,6 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 async def site(store_settings: StoreSettings, bus_settings: BusSettings, tmp_path: Path) -> AsyncIterator[Site]:
     async with open_site(store_settings, bus_settings, tmp_path) as site:
         yield site
-
-
-class Client:
-    """What one user does with images."""
-
-    def __init__(self, site: Site, token: str) -> None:
-        self.http = site.http
-        self.headers = {"X-Auth-Token": token, "Accept": "application/json"}
-
-    async def do(self, method: str, path: str, **more: Any) -> httpx.Response:
-        headers = self.headers | more.pop("headers", {})
-        return await self.http.request(method, f"/image/v2/{path}", headers=headers, **more)
-
-    async def create(self, **body: Any) -> dict[str, Any]:
-        made = await self.do("POST", "images", json={"disk_format": "raw", "container_format": "bare", **body})
-        assert made.status_code == 201, made.text
-        return made.json()
-
-    async def upload(self, image: dict[str, Any], data: bytes | AsyncIterator[bytes]) -> httpx.Response:
-        return await self.do("PUT", f"images/{image['id']}/file", content=data, headers=OCTETS)
-
-    async def show(self, image: dict[str, Any]) -> dict[str, Any]:
-        return (await self.do("GET", f"images/{image['id']}")).json()
-
-    async def patch(self, image: dict[str, Any], *operations: dict[str, Any]) -> httpx.Response:
-        return await self.do("PATCH", f"images/{image['id']}", json=list(operations), headers=PATCH)
 
 
 @pytest.fixture
@@ -87,11 +58,6 @@ async def blob_of(site: Site, data: bytes) -> Blob | None:
 
 async def waste_of(site: Site) -> list[Waste]:
     return [stored.value for stored in await site.top.store.range(Global.WASTE.under())]
-
-
-def qcow2(virtual: int, *, backing: int = 0, incompatible: int = 0) -> bytes:
-    head = struct.pack(">4sIQIIQ", b"QFI\xfb", 3, backing, 8 if backing else 0, 16, virtual)
-    return head.ljust(72, b"\0") + struct.pack(">Q", incompatible) + bytes(4096)
 
 
 async def test_the_life_of_an_image(demo: Client, site: Site) -> None:

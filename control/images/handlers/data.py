@@ -11,7 +11,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from control.images.call import Call, Desk
-from control.images.formats import check_format
 from control.images.spool import Spooled, spooled
 from control.images.upload import store_image
 from control.images.views import STORE
@@ -29,10 +28,9 @@ async def upload_image(call: Call) -> Response:
     stored = await call.image("upload_image")
     _require_ready(stored.value)
     async with receive(call) as spool:
-        virtual = check_format(stored.value.disk_format or "", spool.head, spool.facts.size)
         stored = await call.image("upload_image")  # it may have changed while the bytes came in
         _require_ready(stored.value)
-        await store_image(call.desk.blobs, stored, spool, virtual)
+        await store_image(call.desk.blobs, stored, spool)
     return Response(status_code=204)
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from attrs import evolve
 from starlette.responses import Response
@@ -19,6 +19,7 @@ from control.images.views import STORE, image_view
 from kv.keys import Global
 from kv.txn import Txn
 from schemas.errors import BadRequest, CompareFailed, Conflict, Forbidden, NotFound, UnsupportedMediaType
+from schemas.identity import NameIndex
 from schemas.image import Image
 
 VISIBILITY_RULES: Final = {"public": "publicize_image", "community": "communitize_image"}
@@ -29,16 +30,19 @@ async def create_image(call: Call) -> Response:
     body = await read_json(call.request)
     if not isinstance(body, dict):
         raise BadRequest("The body must be an object that describes the image.")
-    image = new_image(body, call.who.project, datetime.now(UTC))
+    image = new_image(body, call.who.project, datetime.now(UTC), call.desk.ids.new())
     if not may(call.desk.rules, "add_image", call.who, image):
         if image.owner != call.who.project:
             raise Forbidden(f"You are not permitted to create images owned by '{image.owner}'.")
         raise Forbidden("You are not authorized to complete add_image action.")
     _check_visibility(call, image)
+    txn = Txn("image-create").create(Global.IMAGES(image.id), image)
+    if "id" in body:
+        _choose_id(call, image.id, txn)
     try:
-        await call.desk.store.commit(Txn("image-create").create(Global.IMAGES(image.id), image))
+        await call.desk.store.commit(txn)
     except CompareFailed as error:
-        raise Conflict(f"Image ID {image.id} already exists!") from error
+        raise _id_taken(image.id) from error
     headers = {
         "Location": f"{call.desk.api_url}/image/v2/images/{image.id}",
         "OpenStack-image-import-methods": ",".join(METHODS),
@@ -113,11 +117,27 @@ async def delete_tag(call: Call) -> Response:
     return Response(status_code=204)
 
 
-def new_image(body: dict[str, Any], project: str, now: datetime) -> Image:
-    """From the body of a POST, for `project` if it names no owner. Raises BadRequest, Forbidden or TooLarge."""
+def _choose_id(call: Call, image_id: str, txn: Txn) -> None:
+    """Adds to `txn` that nobody had the id before and nobody will have it again. Raises Forbidden or Conflict."""
+    if not call.who.is_admin:
+        raise Forbidden("Only administrators may choose the id of an image: leave id out.")
+    if call.desk.ids.has_mark(image_id):
+        raise _id_taken(image_id)
+    txn.create(Global.IMAGE_IDS(image_id), NameIndex(image_id))
+
+
+def _id_taken(image_id: str) -> Conflict:
+    return Conflict(f"Image ID {image_id} already exists!")
+
+
+def new_image(body: dict[str, Any], project: str, now: datetime, image_id: str) -> Image:
+    """From the body of a POST, for `project` if it names no owner, with `image_id` if it names none.
+
+    Raises:
+        BadRequest, Forbidden, TooLarge: In Glance's words.
+    """
     fields: dict[str, Any] = {"owner": project, "name": None}
     properties: dict[str, str] = {}
-    image_id = str(uuid4())
     for name, value in body.items():
         require_unreserved(name)
         if name == "id":
