@@ -109,7 +109,7 @@ def _simulated(settings: SimulatedSettings, capacity: SimulatedCapacity, name: s
     failing: dict[Verb, float] = {"spawn": settings.failure_rate} if settings.failure_rate else {}
     state = Path(settings.state_dir) if settings.state_dir else None
     if state:
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o750, parents=True, exist_ok=True)
     for number in range(1, settings.hosts + 1):
         host = name if settings.hosts == 1 else f"{name}-{number}"
         hypervisor = SimulatedHypervisor(state / f"{host}.json" if state else None)
@@ -165,7 +165,8 @@ def machine_id(state: Path) -> str:
 def host_lock(state: Path) -> Iterator[None]:
     """Keeps two agent processes with one state directory apart. Raises AgentSetupError."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        # QEMU, whoever it runs as, gets through to its guest's files.
+        state.mkdir(mode=0o711, parents=True, exist_ok=True)
         file = (state / "agent.lock").open("w")
     except OSError as error:
         raise AgentSetupError(f"the state directory {state} cannot be used: {error.strerror}") from error

@@ -43,6 +43,23 @@ async def test_disks_as_the_flavor_says(lab: LibvirtLab) -> None:
     assert "virtual size: 2 GiB" in output_of("qemu-img", "info", "-U", directory / "disk")
 
 
+async def test_what_tenants_keep_on_a_host_is_for_its_owner_alone(lab: LibvirtLab) -> None:
+    """Overlays and images had the umask's mode: every user of the host could read every tenant's disk."""
+    before = os.umask(0o022)
+    try:
+        driver = await lab.driver()
+        spec = new_spec(lab.image(), root_gb=2, ephemeral_gb=1, swap_mb=64, nics=())
+        await driver.spawn(spec)
+    finally:
+        os.umask(before)
+    directory = lab.state_dir / "guests" / spec.mark.server
+    files = {path.name: oct(path.stat().st_mode & 0o777) for path in directory.iterdir()}
+    assert files.keys() >= {"disk", "disk.eph0", "disk.swap", "disk.config", "base", "console.log"}
+    assert set(files.values()) == {"0o600"}, files
+    assert directory.stat().st_mode & 0o777 == 0o711
+    assert (lab.state_dir / "images").stat().st_mode & 0o777 == 0o700
+
+
 async def test_a_root_disk_of_0_is_as_large_as_the_image(lab: LibvirtLab) -> None:
     driver = await lab.driver()
     spec = new_spec(lab.image(), root_gb=0, nics=())

@@ -9,7 +9,7 @@ from typing import Final
 
 from agents.drivers.libvirt.config_drive import config_drive
 from agents.drivers.libvirt.domain_xml import GuestFiles
-from agents.drivers.libvirt.images import ImageCache, full_disk_named
+from agents.drivers.libvirt.images import ImageCache, full_disk_named, new_private_file
 from agents.drivers.libvirt.iso import write_iso
 from agents.drivers.libvirt.qcow2 import HEADER_BYTES, read_header
 from agents.drivers.libvirt.waiting import in_thread, run_tool
@@ -88,6 +88,7 @@ async def _root_disk(spec: GuestSpec, directory: Path, images: ImageCache, setti
         # Relative to the overlay, so that the directory can move.
         command += ["-F", spec.image.disk_format, "-b", _BASE]
         size = size or needed
+    await in_thread(lambda: new_private_file(root).close())  # qemu-img keeps the mode of a file that is there
     await run_tool([*command, str(root), str(size or GIB)], settings.call_timeout)
     return root
 
@@ -101,9 +102,9 @@ def _virtual_size(path: Path, image: ImageGrant) -> int:
 
 def _fresh(directory: Path) -> None:
     remove_files(directory)
-    directory.mkdir(parents=True)
+    directory.mkdir(mode=0o711, parents=True)
 
 
 def _sparse(path: Path, size: int) -> None:
-    with path.open("xb") as file:
+    with new_private_file(path) as file:
         file.truncate(size)

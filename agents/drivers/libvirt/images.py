@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from uuid import uuid4
 
 import httpx
@@ -46,7 +46,8 @@ class ImageCache:
 
     def prepare(self) -> None:
         """Make the directory and drop what an earlier process left half fetched. Blocking."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.chmod(0o700)  # QEMU has its guest's link
         for part in self._directory.glob("*.part"):
             part.unlink(missing_ok=True)
 
@@ -154,7 +155,7 @@ async def _download(image: ImageGrant, part: Path, trust: ssl.SSLContext, fetch:
         client.stream("GET", image.url) as response,
     ):
         response.raise_for_status()
-        with await in_thread(lambda: part.open("xb", buffering=0)) as file:
+        with await in_thread(partial(new_private_file, part)) as file:
 
             def keep(chunk: bytes) -> None:
                 digest.update(chunk)
@@ -169,6 +170,12 @@ async def _download(image: ImageGrant, part: Path, trust: ssl.SSLContext, fetch:
             await in_thread(lambda: os.fsync(file.fileno()))
     if f"sha256:{digest.hexdigest()}" != image.digest:
         raise ImageUnusable(f"image {image.id}: what was fetched does not match {image.digest}")
+
+
+def new_private_file(path: Path) -> BinaryIO:
+    """To be written, unbuffered. What tenants keep is for its owner alone: libvirt makes the user that QEMU runs as the
+    owner of a guest's files, of its image too. Raises FileExistsError. Blocking."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
 
 
 def _replace_link(source: Path, to: Path) -> None:
