@@ -86,7 +86,9 @@ def agent(config: Config = None) -> None:
 def bootstrap(
     config: Config = None,
     password: Annotated[str, typer.Option(help="of the user admin", envvar="KILONOVA_ADMIN_PASSWORD")] = "",
-    demo_password: Annotated[str, typer.Option(help="of the user demo; empty: no such user")] = "",
+    demo_password: Annotated[
+        str, typer.Option(help="of the user demo; empty: no such user", envvar="KILONOVA_DEMO_PASSWORD")
+    ] = "",
     region: Annotated[str, typer.Option(help="the catalog's region")] = "",
 ) -> None:
     """Seed the site key, cell0, the configured cell, roles, projects and users; again is fine."""

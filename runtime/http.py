@@ -40,9 +40,9 @@ def listen(host: str, port: int, http: HttpSettings, section: str, *, shared: bo
         raise InsecureListenerError(f"{section}.{http.fault}")
     if not (http.tls_cert or http.allow_plaintext or is_loopback(host)):
         raise InsecureListenerError(
-            f"refusing to listen on {host}:{port} without TLS: name a certificate and its key in {section}.http.tls_cert and "
-            f"{section}.http.tls_key, or listen on 127.0.0.1, or set {section}.http.allow_plaintext = true where a "
-            "proxy ends TLS or nobody else reaches the network"
+            f"refusing to listen on {host}:{port} without TLS: name a certificate and its key in "
+            f"{section}.http.tls_cert and {section}.http.tls_key, or listen on 127.0.0.1, or set "
+            f"{section}.http.allow_plaintext = true where a proxy ends TLS or nobody else reaches the network"
         )
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -443,8 +443,8 @@ class ProcessSettings:
     """json or console"""
     observe_host: str = "127.0.0.1"
     observe_port: int = 0
-    """where the process serves /metrics, /healthz and /readyz; 0: nowhere. An API serves the last two on its own port too,
-    metrics never"""
+    """where the process serves /metrics, /healthz and /readyz; 0: nowhere. An API serves the last two on its own port
+    too, metrics never"""
     http: HttpSettings = HttpSettings()
     """of the observed port"""
     drain_seconds: float = 10.0

@@ -1,6 +1,8 @@
 """`kilonova site`: the commands behind `just up`, `down`, `status`, `demo` and `logs`."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +75,12 @@ def demo(directory: Directory = Path("run")) -> None:
     options = _bring_up(site, site.status().options or SiteOptions())
     if options.driver != "libvirt":
         raise SiteError("the demo boots a real guest, but this site's hosts are simulated: just down && just demo")
-    run_demo(site.layout, typer.echo)
+    try:
+        run_demo(site.layout, typer.echo)
+    except KeyboardInterrupt:
+        raise SiteError(
+            "the demo was ended; its server is removed by the next `just demo`, `just down` stops the site"
+        ) from None
 
 
 @app.command()
@@ -109,6 +116,20 @@ def _bring_up(site: Site, asked: SiteOptions) -> SiteOptions:
     except PartFailed:
         typer.echo("What has started stays for a look: just status, just logs ROLE; just down stops it.", err=True)
         raise
+    except subprocess.TimeoutExpired as error:
+        words = error.cmd if isinstance(error.cmd, str) else " ".join(map(str, error.cmd))
+        raise SiteError(
+            f"`{words[:120]}` did not end within {error.timeout:g} s; just status, just logs ROLE"
+        ) from error
+    except OSError as error:
+        raise SiteError(
+            f"{error.filename or site.layout.root}: {error.strerror} ({_free_mib(site.layout.root)} MiB are free in "
+            f"{site.layout.root.parent}). A site lies on a disk with 500 MiB to spare: just up --dir DIR"
+        ) from error
+
+
+def _free_mib(root: Path) -> int:
+    return shutil.disk_usage(root.parent).free >> 20 if root.parent.exists() else 0
 
 
 def _site(directory: Path) -> Site:

@@ -3,6 +3,7 @@
 flavor, image, key pair -> create -> ACTIVE -> show -> console: READY and user data -> stop -> start -> reboot -> delete
 """
 
+import fcntl
 import hashlib
 import json
 import re
@@ -14,9 +15,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from control.site.errors import SiteError
-from control.site.files import write_private
+from control.site.evidence import evidence
 from control.site.hypervisor import build_guest
 from control.site.options import Layout
+from control.site.private import private, write_private
 from control.site.shell import Shell
 from control.site.words import client_setup
 
@@ -40,15 +42,29 @@ echo "{GREETING}: $(uname -sr), up $(cut -d' ' -f1 /proc/uptime) s"
 
 def run_demo(layout: Layout, say: Callable[[str], None]) -> None:
     """Raises SiteError at the first command that fails; its server is removed by the next run."""
+    layout.demo.mkdir(mode=0o700, exist_ok=True)
+    with open(layout.demo / "lock", "w", opener=private) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another demo of this site to finish")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _run(layout, say)
+
+
+def _run(layout: Layout, say: Callable[[str], None]) -> None:
     began = time.monotonic()
-    layout.demo.mkdir(exist_ok=True)
     disk = build_guest(layout.guest)
     say(f"\nThe standard client against {layout.clouds}:\n")
     for line in client_setup(layout):
         say(f"$ {line}")
     shell = Shell(layout, say)
-    image = _prepare(shell, disk, layout.demo)
-    _live(shell, image, layout.demo, say)
+    try:
+        image = _prepare(shell, disk, layout.demo)
+        _live(shell, image, layout.demo, say)
+    except SiteError as error:
+        say(f"\n{evidence(SERVER, layout, shell.try_openstack)}\n")
+        raise SiteError(f"the demo failed: {error.message}\nWhat was seen is above.") from error
     say(f"\n{farewell(image, layout, time.monotonic() - began)}")
 
 
@@ -74,7 +90,7 @@ def at_rest(wanted: str) -> Callable[[str], bool]:
     def accepted(shown: str) -> bool:
         server = json.loads(shown)
         if server["status"] == "ERROR":
-            raise SiteError(f"the server is in ERROR; `openstack server show {SERVER}` names the fault")
+            raise SiteError("the server is in ERROR")
         return bool(server["status"] == wanted and server[TASK_STATE] is None)
 
     return accepted

@@ -10,6 +10,7 @@ import cattrs
 from attrs import asdict, frozen
 
 from control.site.options import Layout, SiteOptions
+from control.site.private import write_private
 from control.site.processes import Record
 
 Toml = Mapping[str, "str | int | float | bool | Sequence[str] | Toml"]
@@ -33,15 +34,6 @@ def site_secrets(path: Path) -> Secrets:
         made = Secrets(secrets.token_urlsafe(18), secrets.token_urlsafe(18))
         write_private(path, json.dumps(asdict(made), indent=2) + "\n")
     return cattrs.structure(json.loads(path.read_text()), Secrets)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Readable by the owner alone, from the first byte on."""
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    new.write_text(text)
-    new.replace(path)
 
 
 def site_name(layout: Layout) -> str:
@@ -102,6 +94,14 @@ def site_json(options: SiteOptions, records: Sequence[Record]) -> str:
     """What an outside tool needs to attach to the site and to measure it."""
     processes = [{"role": record.role, "pid": record.pid} for record in records]
     return json.dumps({"endpoints": options.endpoints, "cloud": CLOUD, "processes": processes}, indent=2) + "\n"
+
+
+def config_file(document: Toml) -> str:
+    """With a word for those who would change it."""
+    return (
+        "# Written by each `kilonova site up`, so changes here do not last: set KILONOVA_<SECTION>_<FIELD> in the\n"
+        "# environment, such as KILONOVA_API_REGION, and type `just up`.\n" + to_toml(document)
+    )
 
 
 def to_toml(document: Toml, path: tuple[str, ...] = ()) -> str:

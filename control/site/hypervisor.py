@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from control.site.errors import SiteError
+from control.site.foreground import tied
 from control.site.parts import LIBVIRT
 from control.site.processes import Processes
 
 SCRIPTS = Path(__file__).parent / "scripts"
 START_SECONDS = 60.0
+BUILD_SECONDS = 300.0
 
 
 def require_libvirt() -> None:
@@ -47,7 +49,14 @@ def start_libvirt(pids: Path, processes: Processes, say: Callable[[str], None]) 
 
 def build_guest(out: Path) -> Path:
     """The test guest's disk; made once."""
-    done = subprocess.run([SCRIPTS / "build-guest", out], capture_output=True, text=True, timeout=300, check=False)
+    command = tied([SCRIPTS / "build-guest", out])
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise SiteError(
+            f"the test guest was not built within {BUILD_SECONDS:g} s, most of which is apt's download of a kernel; "
+            f"its log is {out / 'work' / 'apt.log'}"
+        ) from error
     if done.returncode:
         raise SiteError(f"the test guest cannot be built: {done.stderr.strip()}")
     return out / "guest.qcow2"

@@ -7,6 +7,8 @@ from typing import Literal
 import cattrs
 from attrs import asdict, field, frozen
 
+from control.site.private import write_private
+
 Profile = Literal["default", "legacy", "secure", "open", "cors"]
 """configurations of a placement that runs alone"""
 Driver = Literal["libvirt", "simulated"]
@@ -64,6 +66,10 @@ class Layout:
     @property
     def processes(self) -> Path:
         return self.root / "processes.json"
+
+    @property
+    def overrides(self) -> Path:
+        return self.root / "overrides.json"
 
     @property
     def lock(self) -> Path:
@@ -135,7 +141,7 @@ class Layout:
 
 
 def save_options(path: Path, options: SiteOptions) -> None:
-    path.write_text(json.dumps(asdict(options), indent=2) + "\n")
+    write_private(path, json.dumps(asdict(options), indent=2) + "\n")
 
 
 def load_options(path: Path) -> SiteOptions | None:

@@ -21,6 +21,7 @@ from attrs import evolve
 
 from control.site.errors import SiteError
 from control.site.etcd import cache_dir, etcd_command, etcd_ready, find_etcd
+from control.site.foreground import ignore_signals, tied, unwind_on_signals
 from control.site.options import Profile
 from control.site.ports import free_port
 from schemas.settings import CorsSettings, GlobalSettings, PlacementSettings, Settings, StoreSettings
@@ -56,6 +57,7 @@ def serve(profile: Profile, host: str, port: int, endpoint: str) -> None:
     from control.roles import placement_role
     from runtime.process import run_process
 
+    unwind_on_signals()
     work = Path(tempfile.mkdtemp(prefix="kilonova-placement-"))
     prefix = f"{PREFIX}{uuid4().hex[:12]}/"
     try:
@@ -65,6 +67,7 @@ def serve(profile: Profile, host: str, port: int, endpoint: str) -> None:
             try:
                 run_process("placement", settings.process, placement_role(settings))
             finally:
+                ignore_signals()
                 if endpoint:
                     asyncio.run(_empty(settings))
     finally:
@@ -79,7 +82,8 @@ def _etcd(endpoint: str, work: Path) -> Iterator[str]:
     found = find_etcd(cache_dir(), lambda line: typer.echo(line, err=True))
     port, peer = free_port(), free_port()
     # In a session of its own: a Ctrl-C is for the process that uses it, which ends it afterwards.
-    process = subprocess.Popen(etcd_command(found.program, work / "etcd", port, peer), start_new_session=True)
+    command = tied(etcd_command(found.program, work / "etcd", port, peer))
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not etcd_ready(port):

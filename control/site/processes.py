@@ -11,13 +11,17 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import cattrs
 from attrs import asdict, frozen
 
 from control.site.errors import PartFailed
+from control.site.foreground import tied
+from control.site.private import write_private
 
 POLL_SECONDS = 0.05
+TAIL_BYTES = 1 << 17
 
 
 @frozen
@@ -32,9 +36,11 @@ class Record:
 class Processes:
     """The processes of one site directory, in the order in which they were started."""
 
-    def __init__(self, file: Path, logs: Path) -> None:
+    def __init__(self, file: Path, logs: Path, *, tied_to_us: bool = False) -> None:
+        """`tied_to_us`: what is started here gets SIGTERM when this process ends, even by SIGKILL."""
         self._file = file
         self._logs = logs
+        self._tied = tied_to_us
 
     def records(self) -> list[Record]:
         """Living ones only."""
@@ -51,10 +57,10 @@ class Processes:
 
     def start(self, role: str, command: Sequence[str | Path], environment: Mapping[str, str]) -> Record:
         """In a session of its own, so that it outlives this terminal; its output goes to its log."""
-        self._logs.mkdir(parents=True, exist_ok=True)
-        with self.log_of(role).open("ab") as log:
+        self._logs.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with open_private(self.log_of(role)) as log:
             process = subprocess.Popen(
-                [str(word) for word in command],
+                [str(word) for word in (tied(command, signal.SIGTERM) if self._tied else command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -99,14 +105,29 @@ class Processes:
         log = self.log_of(role)
         if not log.exists():
             return ""
-        tail = log.read_text(errors="replace").splitlines()[-lines:]
+        tail = last_lines(log, lines).splitlines()
         return f"; the end of {log}:\n" + "\n".join(f"  {line[:400]}" for line in tail)
 
     def _save(self, records: Sequence[Record]) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        new = self._file.with_suffix(".new")
-        new.write_text(json.dumps([asdict(record) for record in records], indent=2) + "\n")
-        new.replace(self._file)
+        write_private(self._file, json.dumps([asdict(record) for record in records], indent=2) + "\n")
+
+
+def open_private(log: Path) -> BinaryIO:
+    """To append to. Others on the machine may not read what processes say of servers, users and addresses."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    os.fchmod(descriptor, 0o640)
+    return os.fdopen(descriptor, "ab")
+
+
+def last_lines(log: Path, lines: int) -> str:
+    """The end of a log of any size; why it cannot be read, if so."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
 
 
 def is_alive(record: Record) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from control.site.errors import SiteError
 from control.site.files import CLOUD
+from control.site.foreground import tied
 from control.site.options import Layout
 
 COMMAND_SECONDS = 120.0
@@ -40,16 +41,26 @@ class Shell:
         began = time.monotonic()
         while not accepted(output := self._run(words)):
             if time.monotonic() - began > seconds:
-                raise SiteError(f"not within {seconds:g} s; the last answer:\n{output[-2000:]}")
+                what = f"openstack {shlex.join(words)}"
+                raise SiteError(
+                    f"{what}: not what is waited for within {seconds:g} s; its last answer:\n{output[-2000:]}"
+                )
             time.sleep(POLL_SECONDS)
         self._say(f"  ({time.monotonic() - began:.1f} s)")
         return output
+
+    def try_openstack(self, words: Sequence[str]) -> str:
+        """Prints nothing; returns the output, or the complaint."""
+        try:
+            return self._run(words)
+        except SiteError as error:
+            return error.message
 
     def _run(self, words: Sequence[str]) -> str:
         program = Path(sys.executable).parent / "openstack"
         try:
             done = subprocess.run(
-                [str(program), *words],
+                [str(word) for word in tied([program, *words])],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

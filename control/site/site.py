@@ -15,16 +15,16 @@ from control.site.files import (
     Secrets,
     agent_config,
     clouds_yaml,
+    config_file,
     control_config,
     site_json,
     site_secrets,
-    to_toml,
-    write_private,
 )
 from control.site.http import hosts_up
 from control.site.hypervisor import guests_running, require_libvirt, start_libvirt
 from control.site.nats import find_nats, nats_config
 from control.site.options import Layout, SiteOptions, load_options, save_options
+from control.site.overrides import StartedWith, differing, overrides_of
 from control.site.parts import (
     DEFAULT_STOP_SECONDS,
     LIBVIRT,
@@ -36,6 +36,7 @@ from control.site.parts import (
     substrate_parts,
 )
 from control.site.ports import check_free
+from control.site.private import private, write_private
 from control.site.processes import Processes
 
 HOSTS_SECONDS = 60.0
@@ -64,10 +65,12 @@ class Status:
 class Site:
     """One site in one directory."""
 
-    def __init__(self, layout: Layout, say: Say) -> None:
+    def __init__(self, layout: Layout, say: Say, *, tied_to_us: bool = False) -> None:
+        """`tied_to_us`: it ends with the process that starts it, whatever ends that."""
         self.layout = layout
-        self.processes = Processes(layout.processes, layout.logs)
+        self.processes = Processes(layout.processes, layout.logs, tied_to_us=tied_to_us)
         self._say = say
+        self._started_with = StartedWith(layout.overrides)
 
     def status(self) -> Status:
         options = load_options(self.layout.options)
@@ -80,7 +83,8 @@ class Site:
 
         What has started stays when something else fails, so that it can be looked at; `down` stops it.
         """
-        self.layout.root.mkdir(parents=True, exist_ok=True)
+        # Others get through to what they are to reach, which is guests' files for the user that QEMU runs as.
+        self.layout.root.mkdir(mode=0o711, parents=True, exist_ok=True)
         with self._alone():
             options = self._agreed(asked)
             before = self.status()
@@ -89,6 +93,7 @@ class Site:
             passwords = self._write_files(options)
             substrate, own = self._substrate(options), own_parts(options, self.layout)
             check_free(port for part in self._missing([*substrate, *own]) for port in part.ports)
+            self._end_outdated(own)
             if options.driver == "libvirt":
                 start_libvirt(self.layout.libvirt_pids, self.processes, self._say)
             self._start_parts(substrate)
@@ -96,7 +101,7 @@ class Site:
                 self._bootstrap(options, passwords)
             self._start_parts(own)
             self._await_hosts(options, passwords)
-            self.layout.site.write_text(site_json(options, self.processes.records()))
+            write_private(self.layout.site, site_json(options, self.processes.records()))
         return options
 
     def down(self) -> list[str]:
@@ -133,12 +138,19 @@ class Site:
 
     def _write_files(self, options: SiteOptions) -> Secrets:
         layout = self.layout
-        for folder in (layout.etcd_data, layout.nats_data, layout.spool, layout.agent_state):
-            folder.mkdir(mode=0o700 if folder == layout.etcd_data else 0o755, exist_ok=True)
+        for folder, mode in {
+            layout.etcd_data: 0o700,
+            layout.nats_data: 0o700,  # images
+            layout.spool: 0o700,
+            layout.logs: 0o750,
+            layout.agent_state: 0o711,
+        }.items():
+            folder.mkdir(mode=mode, exist_ok=True)
+            folder.chmod(mode)
         passwords = site_secrets(layout.secrets)
-        layout.nats_config.write_text(nats_config(options.ports.nats, layout.nats_data))
-        layout.control_config.write_text(to_toml(control_config(options, layout)))
-        layout.agent_config.write_text(to_toml(agent_config(options, layout)))
+        write_private(layout.nats_config, nats_config(options.ports.nats, layout.nats_data))
+        write_private(layout.control_config, config_file(control_config(options, layout)))
+        write_private(layout.agent_config, config_file(agent_config(options, layout)))
         write_private(layout.clouds, clouds_yaml(options, passwords))
         return passwords
 
@@ -152,10 +164,22 @@ class Site:
         running = {record.role for record in self.processes.records()}
         return [part for part in parts if part.role not in running]
 
+    def _end_outdated(self, parts: Sequence[Part]) -> None:
+        """Stops what runs with other settings of the environment than ours, so that it is started with ours."""
+        now = overrides_of(os.environ)
+        for part in parts:
+            before = self._started_with.of(part.role)
+            if self.processes.find(part.role) is None or before is None:
+                continue
+            if changed := differing(before, now):
+                self._say(f"{part.role} is started again, since it ran with another {', '.join(changed)}")
+                self.processes.stop([part.role], DEFAULT_STOP_SECONDS)
+
     def _start_parts(self, parts: Sequence[Part]) -> None:
         """All at once: each of them waits for what it needs."""
         missing = self._missing(parts)
         began = time.monotonic()
+        self._started_with.note([part.role for part in missing], overrides_of(os.environ))
         for part in missing:
             self.processes.start(part.role, part.command, part.environment)
         for part in parts:
@@ -169,11 +193,11 @@ class Site:
     def _bootstrap(self, options: SiteOptions, passwords: Secrets) -> None:
         command = [
             *(str(kilonova_command()), "bootstrap", "--config", str(self.layout.control_config)),
-            *("--region", options.region, "--demo-password", passwords.demo),
+            *("--region", options.region),
         ]
         done = subprocess.run(
             command,
-            env={**os.environ, "KILONOVA_ADMIN_PASSWORD": passwords.admin},
+            env={**os.environ, "KILONOVA_ADMIN_PASSWORD": passwords.admin, "KILONOVA_DEMO_PASSWORD": passwords.demo},
             capture_output=True,
             text=True,
             timeout=BOOTSTRAP_SECONDS,
@@ -198,7 +222,7 @@ class Site:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One `up` or `down` at a time."""
-        with self.layout.lock.open("w") as lock:
+        with open(self.layout.lock, "w", opener=private) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

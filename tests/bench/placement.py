@@ -30,6 +30,7 @@ from attrs import define, frozen
 from control.placement.forest import SHARING
 from control.placement.resources import with_claim
 from control.site.etcd import cache_dir, etcd_command, etcd_ready, find_etcd
+from control.site.foreground import tied, unwind_on_signals
 from control.site.http import answers
 from control.site.ports import free_port
 from kv.client import Etcd
@@ -113,6 +114,7 @@ class Running:
 def subject() -> Iterator[Running]:
     """An etcd and one placement process in a directory of their own, gone at the end."""
     prefer_named_etcd()
+    unwind_on_signals()
     found = find_etcd(cache_dir(), print)
     with tempfile.TemporaryDirectory(prefix="kilonova-bench-") as directory:
         work, etcd_port, port = Path(directory), free_port(), free_port()
@@ -144,7 +146,7 @@ def subject() -> Iterator[Running]:
 @contextmanager
 def _process(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+    process = subprocess.Popen(tied(command), stdout=quiet, stderr=quiet, start_new_session=True)
     try:
         yield process
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from control.site.etcd import cache_dir, find_etcd
+from control.site.foreground import unwind_on_signals
 from control.site.nats import find_nats
 from control.site.options import OBSERVED_ROLES, Layout, Ports, SiteOptions, load_options
 from control.site.site import Site
@@ -37,7 +38,9 @@ class Subject:
 def own_site(directory: Path, hosts: int, *, keep: bool) -> Iterator[Subject]:
     """Up on free ports, down at the end, whatever that is; with `keep` it goes on running."""
     prefer_named_etcd()
-    site = Site(Layout(directory.resolve()), lambda text: print(f"  {text}", flush=True))
+    if not keep:
+        unwind_on_signals()
+    site = Site(Layout(directory.resolve()), lambda text: print(f"  {text}", flush=True), tied_to_us=not keep)
     try:
         site.up(SiteOptions("simulated", hosts, site_ports()))
         yield attached(site.layout.site)

@@ -1,7 +1,6 @@
 """Starts a site of simulated hosts, or takes one that runs, and fuzzes it."""
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
@@ -12,6 +11,7 @@ from typing import Final
 
 import requests
 
+from control.site.foreground import unwind_on_signals
 from tests.bench.subject import Subject, attached, own_site
 from tests.fuzz.people import ROLES, Person, people
 from tests.fuzz.report import summed_up, table
@@ -27,7 +27,7 @@ VERSIONS: Final = ("2.1", "2.100")
 
 def main() -> int:
     asked = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the site ends with it
+    unwind_on_signals()
     with _subject(asked.site) as subject:
         failed = False
         for room in (ROOMS[name] for name in asked.room):

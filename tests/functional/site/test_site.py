@@ -103,3 +103,59 @@ def test_hosts_that_do_not_come_up_are_an_error_with_logs(
     monkeypatch.setattr(site, "HOSTS_SECONDS", 0.5)
     with pytest.raises(PartFailed, match=r"50 of 51 host\(s\) came up"):
         a_site.up(SiteOptions("simulated", 51, options.ports))
+
+
+def test_settings_that_changed_are_honoured_by_a_site_that_runs(
+    a_site: Site, options: SiteOptions, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`KILONOVA_AGENT_LIBVIRT_DOMAIN_TYPE=qemu just demo` on a site that ran changed nothing and said nothing."""
+    a_site.up(options)
+    first = a_site.status().running
+    monkeypatch.setenv("KILONOVA_RECORD", "1")  # not a setting of any process
+    a_site.up(options)
+    assert a_site.status().running == first
+
+    monkeypatch.setenv("KILONOVA_AGENT_LIBVIRT_DOMAIN_TYPE", "qemu")
+    a_site.up(SiteOptions())
+    second = a_site.status()
+    assert second.is_whole
+    assert {role for role in ROLES if second.running[role] == first[role]} == {"etcd", "nats"}
+    assert "agent is started again, since it ran with another KILONOVA_AGENT_LIBVIRT_DOMAIN_TYPE" in said
+    assert "qemu" not in a_site.layout.overrides.read_text()
+
+    a_site.up(options)
+    assert a_site.status().running == second.running
+
+
+def test_nothing_of_a_site_but_the_way_to_guests_is_for_others(a_site: Site, options: SiteOptions) -> None:
+    """Logs, images' bytes and what clients log in with were as the umask made them: readable by every user."""
+    before = os.umask(0)
+    try:
+        a_site.up(options)
+    finally:
+        os.umask(before)
+    root = a_site.layout.root
+    open_to_others = {
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.stat().st_mode & 0o007 and not _is_hidden(path, root)
+    }
+    assert open_to_others == {"agent", "bootstraps"}  # the latter is the stand-in's
+    assert root.stat().st_mode & 0o777 == a_site.layout.agent_state.stat().st_mode & 0o777 == 0o711
+    assert {oct(path.stat().st_mode & 0o777) for path in a_site.layout.logs.iterdir()} == {"0o640"}
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    """Whether a folder above keeps others out."""
+    return any(not above.stat().st_mode & 0o001 for above in path.parents if above.is_relative_to(root))
+
+
+def test_what_was_cut_off_while_it_was_written_keeps_no_site_from_starting(a_site: Site, options: SiteOptions) -> None:
+    """A kill, or a disk that was full, left half a file, and each later `just up` ended in a traceback."""
+    root = a_site.layout.root
+    root.mkdir()
+    for part in (a_site.layout.options, a_site.layout.processes, a_site.layout.secrets):
+        part.with_name(f"{part.name}.new").write_text("{")
+    a_site.layout.overrides.write_text("")
+    a_site.up(options)
+    assert a_site.status().is_whole

@@ -16,10 +16,10 @@ from control.site.files import (
     site_json,
     site_secrets,
     to_toml,
-    write_private,
 )
 from control.site.nats import nats_config
 from control.site.options import Layout, Ports, SiteOptions, load_options, save_options
+from control.site.private import write_private
 from control.site.processes import Record
 from schemas.settings import Settings
 
