@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,9 @@ from control.site.ports import check_free
 from control.site.private import private, write_private
 from control.site.processes import Processes
 
+FIRST_MIB = 400
+"""of disk that a site takes before it has a server: etcd's logs are allocated whole"""
+AGAIN_MIB = 50
 HOSTS_SECONDS = 60.0
 BOOTSTRAP_SECONDS = 60.0
 
@@ -90,6 +94,8 @@ class Site:
             before = self.status()
             if options.driver == "libvirt":
                 require_libvirt()
+            if not before.is_whole:
+                self._check_space()
             passwords = self._write_files(options)
             substrate, own = self._substrate(options), own_parts(options, self.layout)
             check_free(port for part in self._missing([*substrate, *own]) for port in part.ports)
@@ -135,6 +141,16 @@ class Site:
                 f"host(s), API port {stored.ports.api}); take it down first: just down"
             )
         return stored
+
+    def _check_space(self) -> None:
+        """Raises SiteError when the disk is too full: etcd's own complaint is a trace of its functions."""
+        free = shutil.disk_usage(self.layout.root).free >> 20
+        needed = AGAIN_MIB if self.layout.etcd_data.exists() else FIRST_MIB
+        if free < needed:
+            raise SiteError(
+                f"the disk of {self.layout.root} has {free} MiB free, and a site takes {needed} MiB to start: make "
+                "room, or choose another place with --dir"
+            )
 
     def _write_files(self, options: SiteOptions) -> Secrets:
         layout = self.layout

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -157,5 +158,19 @@ def test_what_was_cut_off_while_it_was_written_keeps_no_site_from_starting(a_sit
     for part in (a_site.layout.options, a_site.layout.processes, a_site.layout.secrets):
         part.with_name(f"{part.name}.new").write_text("{")
     a_site.layout.overrides.write_text("")
+    a_site.up(options)
+    assert a_site.status().is_whole
+
+
+def test_a_disk_that_is_too_full_is_named_before_anything_starts(
+    a_site: Site, options: SiteOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """etcd ended with a trace of its functions, and nothing spoke of the disk."""
+    usage = shutil.disk_usage(a_site.layout.root.parent)
+    with monkeypatch.context() as full:
+        full.setattr(site.shutil, "disk_usage", lambda _: usage._replace(free=3 << 20))
+        with pytest.raises(SiteError, match=r"3 MiB free.*takes 400 MiB"):
+            a_site.up(options)
+    assert a_site.status().running == {}
     a_site.up(options)
     assert a_site.status().is_whole
