@@ -13,7 +13,7 @@ from schemas.server import Instance
 from schemas.shards import shard_of
 
 ACTIONS = {
-    "build": ("create", "compute__do_build_and_run_instance"),
+    "build": ("create", "conductor_schedule_and_build_instances"),
     "boot": ("create", "compute__do_build_and_run_instance"),
     "delete": ("delete", "compute_terminate_instance"),
     "start": ("start", "compute_start_instance"),
@@ -25,7 +25,7 @@ ACTIONS = {
     "suspend": ("suspend", "compute_suspend_instance"),
     "resume": ("resume", "compute_resume_instance"),
 }
-"""An operation's kind -> the action and the event that Nova's clients know."""
+"""An operation's kind -> the action and the event that Nova's clients know. A `build` has no host yet."""
 
 LOCK: Final = "lock"
 UNLOCK: Final = "unlock"

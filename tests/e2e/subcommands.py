@@ -31,8 +31,8 @@ SERVED: Final[dict[str, tuple[str, ...]]] = {
         "keypair list", "keypair show", "server create", "server delete", "server event list", "server event show",
         "server group create", "server group delete", "server group list", "server group show", "server list",
         "server lock", "server migration list", "server pause", "server reboot", "server resume", "server set",
-        "server share list", "server show", "server start", "server stop", "server suspend", "server unlock", "server unpause",
-        "server unset", "server volume list", "usage list", "usage show",
+        "server share list", "server show", "server start", "server stop", "server suspend", "server unlock",
+        "server unpause", "server unset", "server volume list", "usage list", "usage show",
     ),
     "openstack.identity.v3": (
         "access rule list", "application credential create", "application credential delete",

@@ -101,6 +101,10 @@ async def test_many_at_once_spread_over_the_hosts_and_fit(site: Site) -> None:
     assert [f.instance.uuid for f in listed] == list(reversed(uuids))
     full = await site.at_rest(await site.create(small), "error")
     assert full.cell == "cell0"
+    (create,) = await list_actions(site.top, full)
+    (event,) = create.events
+    # It bore the name of the event that a compute service has, which never saw it.
+    assert (event.event, event.result, event.host) == ("conductor_schedule_and_build_instances", "Error", None)
 
     await asyncio.gather(*(site.delete(uuid) for uuid in [*uuids, full.instance.uuid]))
     await site.gone(*uuids, full.instance.uuid)
