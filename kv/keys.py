@@ -23,7 +23,7 @@ from schemas.identity import (
 )
 from schemas.image import Blob, Image, Waste
 from schemas.operation import Action, Deleted, Operation, Outbox
-from schemas.placement import Allocation, Children, Erasures, Provider, ResourceClass, Trait, Usages
+from schemas.placement import Allocation, Children, Erasures, Provider, ResourceClass, Trait, Usages, UsedAggregate
 from schemas.quota import QuotaLimits, QuotaUsage, Tally
 from schemas.server import BuildRequest, HostedServer, Instance, InstanceMapping, RequestSpec, ServerIndex, UserData
 
@@ -123,6 +123,7 @@ class Global:
     ALLOCATIONS = Family("placement/allocations/{consumer}", Allocation)
     TRAITS = Family("placement/traits/{name}", Trait)
     RESOURCE_CLASSES = Family("placement/classes/{name}", ResourceClass)
+    USED_AGGREGATES = Family("placement/used-aggregates/{uuid}", UsedAggregate)
     ERASURES = Family("placement/erasures/{all}", Erasures)
     AGGREGATES = Family("aggregates/{id}", Aggregate)
     GROUPS = Family("groups/{uuid}", ServerGroup)

@@ -89,6 +89,16 @@ class Trait:
 
 @record(1)
 @frozen
+class UsedAggregate:
+    """An aggregate that a provider is or was in, from its first use on. They are listed in the order of their creation,
+    those of one write by their place in it."""
+
+    uuid: str
+    place: int
+
+
+@record(1)
+@frozen
 class ResourceClass:
     """A custom one; the standard ones come with the os-resource-classes library and are not stored."""
 

@@ -16,7 +16,7 @@ from kv.keys import Global, Key
 from kv.store import Store
 from kv.txn import Stored
 from schemas.errors import StoreUnavailable
-from schemas.placement import ResourceClass, Trait
+from schemas.placement import ResourceClass, Trait, UsedAggregate
 
 R = TypeVar("R")
 
@@ -30,12 +30,15 @@ class View(FamiliesFollower):
         """the custom ones by name"""
         self.classes: dict[str, Stored[ResourceClass]] = {}
         """the custom ones by name"""
+        self.used_aggregates: dict[str, Stored[UsedAggregate]] = {}
+        """by uuid, those that a provider was ever put into through the API"""
         families = {
             **providers_of(self.forest),
             **usages_of(self.forest),
             **allocations_of(self.forest),
             **looked_up(Global.TRAITS, self.traits),
             **looked_up(Global.RESOURCE_CLASSES, self.classes),
+            **looked_up(Global.USED_AGGREGATES, self.used_aggregates),
             **looked_up(Global.PROVIDER_NAMES, {}),
             **looked_up(Global.PROVIDER_CHILDREN, {}),
             **looked_up(Global.ERASURES, {}),

@@ -2,18 +2,23 @@
 
 import re
 from collections.abc import Iterable, Set
-from typing import Final
+from typing import Any, Final
 
 import os_resource_classes
 import os_traits
 
 from control.placement.reading import Reading
-from kv.keys import Global
+from kv.keys import Family, Global
 from kv.txn import Txn
 from schemas.placement import Erasures
 
 STANDARD_TRAITS: Final[frozenset[str]] = frozenset(os_traits.get_traits())
 STANDARD_CLASSES: Final[frozenset[str]] = frozenset(os_resource_classes.STANDARDS)
+
+_PLACES: Final = {
+    name: place for names in (os_traits.get_traits(), os_resource_classes.STANDARDS) for place, name in enumerate(names)
+}
+"""of standard names in their libraries' tables, which is the order in which Placement has them in its database"""
 
 CUSTOM: Final = re.compile(r"\ACUSTOM_[A-Z0-9_]+\Z")
 LONGEST: Final = 255
@@ -35,6 +40,19 @@ def unknown_traits(reading: Reading, names: Iterable[str]) -> list[str]:
 def unknown_classes(reading: Reading, names: Iterable[str]) -> list[str]:
     """Those that do not exist, in the order given."""
     return [n for n in names if n not in STANDARD_CLASSES and reading.get(Global.RESOURCE_CLASSES(n)) is None]
+
+
+def in_order(reading: Reading, family: Family[Any], names: Iterable[str]) -> list[str]:
+    """Traits or classes in the order of Placement's database: the standard ones as in their library, the custom ones
+    as they were created."""
+
+    def place(name: str) -> tuple[int, int, str]:
+        if name in _PLACES:
+            return 0, _PLACES[name], name
+        stored = reading.get(family(name))
+        return 1, stored.create_revision if stored else 0, name
+
+    return sorted(names, key=place)
 
 
 def begin_use(reading: Reading, txn: Txn, names: Set[str]) -> None:

@@ -163,4 +163,4 @@ async def sync_aggregates(records: Records, *, verbose: bool) -> int:
 def _add_mirrors(missing: Missing, reading: Reading) -> tuple[Txn, int]:
     there = find(reading, missing.provider)
     aggregates = there.provider.value.aggregates | missing.aggregates
-    return set_aggregates(reading, missing.provider, there.generation, aggregates, ambient.now())
+    return set_aggregates(reading, missing.provider, there.generation, sorted(aggregates), ambient.now())

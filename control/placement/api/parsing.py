@@ -123,7 +123,7 @@ def _uuids(names: Iterable[str]) -> Iterable[str]:
     for name in names:
         if not is_uuid(name):
             raise BadRequest(f"{_INVALID}Expected 'member_of' parameter to contain valid UUID(s). Got: {name}")
-        yield canonical(name)
+        yield name  # as it is written, as aggregates are kept
 
 
 def in_tree(value: str) -> str:

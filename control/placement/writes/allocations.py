@@ -9,7 +9,7 @@ from attrs import define, evolve, field, frozen
 from control.placement.reading import Reading
 from control.placement.resources import Amounts
 from control.placement.topology import without_topology
-from control.placement.vocabulary import unknown_classes
+from control.placement.vocabulary import in_order, unknown_classes
 from control.placement.writes.providers import Found, find
 from kv.keys import Global
 from kv.txn import Stored, Txn
@@ -233,9 +233,9 @@ def _write(
         guard(reading, txn, before.value if before else None, after)
 
 
-def left_behind(uuid: str, used: Mapping[str, int], inventories: Mapping[str, Inventory]) -> None:
+def left_behind(reading: Reading, uuid: str, used: Mapping[str, int], inventories: Mapping[str, Inventory]) -> None:
     """Raises InventoryInUse when something stays allocated of a class that is not offered any more."""
-    lost = sorted(name for name in used if name not in inventories)
+    lost = in_order(reading, Global.RESOURCE_CLASSES, (name for name in used if name not in inventories))
     if lost:
         raise InventoryInUse(
             f"update conflict: Inventory for '{', '.join(lost)}' on resource provider '{uuid}' in use."

@@ -6,8 +6,9 @@ from datetime import datetime
 from attrs import evolve
 
 from control.placement.reading import Reading
-from control.placement.vocabulary import begin_use, unknown_classes
+from control.placement.vocabulary import begin_use, in_order, unknown_classes
 from control.placement.writes.providers import Found, change, find
+from kv.keys import Global
 from kv.txn import Txn
 from schemas.errors import BadRequest, ConcurrentUpdate, InventoryInUse, KilonovaError, NotFound
 from schemas.placement import Inventory
@@ -32,7 +33,7 @@ def replace(
         raise BadRequest(
             f"Unknown resource class in inventory for resource provider {uuid}: No such resource class {unknown[0]}."
         )
-    check_removed(found, inventories, lambda text: InventoryInUse(f"update conflict: {text}"))
+    check_removed(reading, found, inventories, lambda text: InventoryInUse(f"update conflict: {text}"))
     return _changed(reading, found, inventories, now)
 
 
@@ -75,20 +76,24 @@ def remove(reading: Reading, uuid: str, name: str, now: datetime) -> tuple[Txn, 
     if name not in found.provider.value.inventories:
         raise NotFound(f"{prefix}: {prefix}")
     left = {n: i for n, i in found.provider.value.inventories.items() if n != name}
-    check_removed(found, left, lambda text: ConcurrentUpdate(f"Unable to delete inventory of class {name}: {text}"))
+    check_removed(
+        reading, found, left, lambda text: ConcurrentUpdate(f"Unable to delete inventory of class {name}: {text}")
+    )
     return _changed(reading, found, left, now)
 
 
 def clear(reading: Reading, uuid: str, now: datetime) -> tuple[Txn, int]:
     """Raises NotFound, InventoryInUse."""
     found = find(reading, uuid)
-    check_removed(found, {}, InventoryInUse)
+    check_removed(reading, found, {}, InventoryInUse)
     return _changed(reading, found, {}, now)
 
 
-def check_removed(found: Found, inventories: Inventories, refusal: Callable[[str], KilonovaError]) -> None:
+def check_removed(
+    reading: Reading, found: Found, inventories: Inventories, refusal: Callable[[str], KilonovaError]
+) -> None:
     """Raises the refusal when a class that is used would go."""
-    lost = sorted(n for n in found.usages.value.used if n not in inventories)
+    lost = in_order(reading, Global.RESOURCE_CLASSES, (n for n in found.usages.value.used if n not in inventories))
     if lost:
         raise refusal(f"Inventory for '{', '.join(lost)}' on resource provider '{found.provider.value.uuid}' in use.")
 

@@ -52,7 +52,7 @@ def reshape(
         write = txn.writes.get(found.usages.key.path)
         usages = write.value if write else found.usages.value
         assert isinstance(usages, Usages)
-        left_behind(uuid, usages.used, offer.inventories)
+        left_behind(reading, uuid, usages.used, offer.inventories)
         # Placement counts each of its steps: what is offered meanwhile, what is claimed, what is offered in the end.
         steps = bool(offer.inventories) + 1
         usages = evolve(usages, generation=usages.generation + steps, updated=now)

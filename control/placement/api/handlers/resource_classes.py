@@ -10,8 +10,9 @@ from control.placement.api.handlers.erasure import erase, rename_class
 from control.placement.api.schemas.resource_classes import NAME
 from control.placement.forest import Forest
 from control.placement.reading import Reading
-from control.placement.vocabulary import STANDARD_CLASSES
+from control.placement.vocabulary import STANDARD_CLASSES, in_order
 from control.placement.writes import names as writes
+from kv.keys import Global
 from schemas.errors import BadRequest, Conflict
 
 
@@ -21,8 +22,7 @@ def _view(call: Call, name: str) -> dict[str, Any]:
 
 async def index(call: Call) -> Answer:
     await call.view.current()
-    custom = sorted(call.view.classes.values(), key=lambda stored: stored.create_revision)
-    names = [*STANDARDS, *(stored.value.name for stored in custom)]  # as Placement: each after those before it
+    names = in_order(Reading(call.view), Global.RESOURCE_CLASSES, [*STANDARDS, *call.view.classes])
     return Answer({"resource_classes": [_view(call, name) for name in names]}, modified=call.now)
 
 

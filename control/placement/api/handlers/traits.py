@@ -6,8 +6,9 @@ from control.placement.api import links
 from control.placement.api.call import Answer, Call
 from control.placement.api.handlers.erasure import erase
 from control.placement.reading import Reading
-from control.placement.vocabulary import STANDARD_TRAITS, is_custom
+from control.placement.vocabulary import STANDARD_TRAITS, in_order, is_custom
 from control.placement.writes import names as writes
+from kv.keys import Global
 from schemas.errors import BadRequest, Conflict
 
 _BAD_NAME = (
@@ -31,7 +32,7 @@ async def index(call: Call) -> Answer:
             raise BadRequest('The query parameter "associated" only accepts "true" or "false"')
         used = set(forest.with_trait.names())
         names = names & used if said == "true" else names - used
-    return Answer({"traits": sorted(names)}, modified=call.now)
+    return Answer({"traits": in_order(Reading(call.view), Global.TRAITS, names)}, modified=call.now)
 
 
 def _named(names: Set[str], condition: str) -> Set[str]:
