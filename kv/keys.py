@@ -163,6 +163,7 @@ class Cell:
     OUTBOX = Family("outbox/{uuid}/{attempt}", Outbox)
     FENCES = Family("fences/{shard}", str)
     DELETED = Family("deleted/{day}/{uuid}", Deleted)
+    DELETED_OF = Family("deleted-of/{day}/{project}/{uuid}", str)
     ACTIONS = Family("actions/{uuid}/{request_id}", Action)
     HOSTS = Family("hosts/{host}", Host)
     SERVICES = Family("services/{binary}/{host}", Service)

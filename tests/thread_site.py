@@ -228,7 +228,7 @@ class Site:
         found = []
         for name, store in self.stores.items():
             paths = [p for p in await store.paths(EVERYTHING) if uuid in p]
-            found += [f"{name}: {p}" for p in paths if not p.startswith(("deleted/", "actions/"))]
+            found += [f"{name}: {p}" for p in paths if not p.startswith(("deleted/", "deleted-of/", "actions/"))]
         return found + [f"guest on {host.name}" for host in self.hosts.values() if uuid in host.hypervisor.guests]
 
     # Books

@@ -63,5 +63,8 @@ class Reaper:
             for stored in actions[i : i + AT_ONCE]:
                 txn.delete(stored.key)
             await self._commit(shard, txn)
-        await self._commit(shard, Txn("reap server").delete(Cell.DELETED(day, uuid)))
+        txn = Txn("reap server").delete(Cell.DELETED(day, uuid))
+        if kept := await store.get(Cell.DELETED(day, uuid)):
+            txn.delete(Cell.DELETED_OF(day, kept.value.instance["project"], uuid))
+        await self._commit(shard, txn)
         return True

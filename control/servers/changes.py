@@ -8,7 +8,7 @@ import structlog
 
 from control.cells.liveness import TOP
 from control.servers.find import CELL_SECONDS, Found, days_of_deletion, remembered
-from control.servers.lists import Chooser
+from control.servers.lists import Chooser, deleted_of
 from control.top import Top
 from kv.keys import Cell, Global
 from runtime.slices import kept
@@ -48,14 +48,20 @@ async def _in_cell(top: Top, cell: str, project: str | None, since: datetime, af
         store = top.cells.store(cell)
         async with asyncio.timeout(CELL_SECONDS):
             living = await store.changed(span, after)
-            days = [Cell.DELETED.under(day, "") for day in days_of_deletion(top, since)]
-            deleted = await asyncio.gather(*(store.changed(day, after) for day in days))
+            days = days_of_deletion(top, since)
+            if project is None:
+                spans = [Cell.DELETED.under(day, "") for day in days]
+                deleted = await asyncio.gather(*(store.changed(span, after) for span in spans))
+            else:
+                of = [Cell.DELETED_OF.under(day, project, "") for day in days]
+                lines = await asyncio.gather(*(store.changed(span, after) for span in of))
+                deleted = [await deleted_of(store, [line for found in lines for line in found])]
     except (StoreUnavailable, TimeoutError, NotFound) as error:
         log.warning("cell down", cell=cell, reason=repr(error))
         return []
     gone = [remembered(s.value, cell) for kept in deleted for s in kept]
     return [
-        *(f for f in gone if project in (None, f.instance.project)),
+        *gone,
         *(Found(s.value, _mapping(s.value, cell), cell, revision=s.mod_revision) for s in living),
     ]
 

@@ -43,7 +43,8 @@ def removal(txn: Txn, instance: Instance, operation: Operation | None, now: date
     """Adds what removes a server's records from its cell and tells the top; its own key is the caller's."""
     uuid = instance.uuid
     last = evolve(instance, vm_state="deleted", task_state=None, terminated=now, updated=now, fault=instance.fault)
-    txn.put(Cell.DELETED(now.date().isoformat(), uuid), Deleted(to_dict(last), now))
+    day = now.date().isoformat()
+    txn.put(Cell.DELETED(day, uuid), Deleted(to_dict(last), now)).put(Cell.DELETED_OF(day, instance.project, uuid), "")
     txn.put(
         Cell.OUTBOX(uuid, instance.attempt),
         Outbox(

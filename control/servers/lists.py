@@ -17,12 +17,14 @@ from control.servers.find import (
 )
 from control.top import Top
 from kv.keys import Cell, Global, Span
+from kv.store import Store
 from kv.txn import Stored
 from kv.windows import newest
 from runtime import ambient
-from runtime.slices import smallest
+from runtime.slices import sliced, smallest
 from schemas.errors import NotFound, StoreUnavailable
 from schemas.identity import Identity
+from schemas.operation import Deleted
 from schemas.server import CELL0, Instance, InstanceMapping, ServerIndex, from_us, to_us
 
 log = structlog.get_logger()
@@ -167,14 +169,30 @@ async def _or_none(finding: Awaitable[Found]) -> Found | None:
 
 
 async def _deleted(top: Top, project: str | None) -> list[Found]:
-    """Deleted servers that the cells still keep."""
+    """Deleted servers that the cells still keep. One project's cost what it deleted, whatever others did."""
     days = days_of_deletion(top, None)
     found = []
     for cell in [*top.cells.names(), CELL0]:
         try:
             async with asyncio.timeout(CELL_SECONDS):
-                kept = [s for day in days for s in await top.cells.store(cell).range(Cell.DELETED.under(day, ""))]
+                store = top.cells.store(cell)
+                kept = await (_deleted_of_all(store, days) if project is None else _deleted_of(store, days, project))
         except (StoreUnavailable, TimeoutError, NotFound):
             continue
-        found += [remembered(s.value, cell) for s in kept if project in (None, s.value.instance["project"])]
+        async for batch in sliced(kept):
+            found += [remembered(stored.value, cell) for stored in batch]
     return found
+
+
+async def _deleted_of_all(store: Store, days: Sequence[str]) -> list[Stored[Deleted]]:
+    return [stored for day in days for stored in await store.range(Cell.DELETED.under(day, ""))]
+
+
+async def _deleted_of(store: Store, days: Sequence[str], project: str) -> list[Stored[Deleted]]:
+    return await deleted_of(store, await store.ranges([Cell.DELETED_OF.under(day, project, "") for day in days]))
+
+
+async def deleted_of(store: Store, lines: Sequence[Stored[str]]) -> list[Stored[Deleted]]:
+    """The deleted servers that these lines of the index of deletions name."""
+    keys = [Cell.DELETED(day, uuid) for day, _, uuid in (line.key.path.split("/")[1:] for line in lines)]
+    return [stored for stored in await store.read_all(keys) if stored]

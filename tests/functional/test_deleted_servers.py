@@ -60,6 +60,7 @@ async def test_it_is_forgotten_when_it_was_kept_for_long_enough(site: Site, cell
     assert await reaping.reap(today + timedelta(days=kept)) == 0
     assert await reaping.reap(today + timedelta(days=kept + 1)) == 1
     assert await store.paths(Cell.DELETED.under()) == []
+    assert await store.paths(Cell.DELETED_OF.under()) == []
     assert await store.paths(Cell.ACTIONS.under()) == []
 
 

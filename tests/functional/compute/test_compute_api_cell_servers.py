@@ -158,7 +158,9 @@ async def test_changes_since_lists_what_changed_and_what_is_gone(api: Api, top: 
     dead = evolve(gone, vm_state="deleted", terminated=now, updated=now)
     cell = top.cells.store("cell1")
     kept = Deleted(to_dict(dead), now)
-    await cell.commit(Txn("gone").delete(instance_key(gone)).put(Cell.DELETED(now.date().isoformat(), gone.uuid), kept))
+    day = now.date().isoformat()
+    txn = Txn("gone").delete(instance_key(gone)).put(Cell.DELETED(day, gone.uuid), kept)
+    await cell.commit(txn.put(Cell.DELETED_OF(day, gone.project, gone.uuid), ""))
     since = f"{now - timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
 
     async def polled() -> list[tuple[str, str]]:

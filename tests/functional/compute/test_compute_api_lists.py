@@ -29,7 +29,9 @@ async def forget(top: Top, server: Instance, **changes: Any) -> Instance:
     now = datetime.now(UTC)
     dead = evolve(server, **{"vm_state": "deleted", "terminated": now, "updated": now, **changes})
     txn = Txn("gone").delete(instance_key(server))
-    txn.put(Cell.DELETED(now.date().isoformat(), server.uuid), Deleted(to_dict(dead), now))
+    day = now.date().isoformat()
+    txn.put(Cell.DELETED(day, server.uuid), Deleted(to_dict(dead), now))
+    txn.put(Cell.DELETED_OF(day, server.project, server.uuid), "")
     await top.cells.store("cell1").commit(txn)
     when = time_key(server.created_us, server.uuid)
     txn = Txn("gone").delete(Global.INSTANCES(server.uuid)).delete(Global.ALL_SERVERS(when))
@@ -234,3 +236,18 @@ async def test_a_usages_marker_may_have_lived_in_another_period(api: Api, top: T
     path = f"/os-simple-tenant-usage/project-demo?{period}&marker={old.uuid}"
     usage = (await api(version="2.40").get(path))["tenant_usage"]
     assert [s["instance_id"] for s in usage.get("server_usages", [])] == ([new.uuid] if new.uuid > old.uuid else [])
+
+
+async def test_a_projects_usage_reads_no_other_projects_deletions(api: Api, top: Top, place: Place) -> None:
+    """Any reader's request read the deleted servers of the whole site."""
+    hour = NOW - timedelta(hours=1)
+    mine = await forget(top, await place(launched=hour))
+    theirs = await forget(top, await place(launched=hour, project="project-other"))
+    day = theirs.updated.date().isoformat()
+    unreadable = Txn("not to be read").put(Cell.DELETED(day, theirs.uuid), Deleted({"project": "project-other"}, NOW))
+    await top.cells.store("cell1").commit(unreadable)
+    start = f"start={hour - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"
+    usage = (await api().get(f"/os-simple-tenant-usage/project-demo?{start}"))["tenant_usage"]
+    assert [s["instance_id"] for s in usage["server_usages"]] == [mine.uuid]
+    since = f"changes-since={hour:%Y-%m-%dT%H:%M:%SZ}"
+    assert ids((await api().get(f"/servers?{since}"))["servers"]) == [mine.uuid]

@@ -68,7 +68,8 @@ def test_a_removal_leaves_only_history_and_tells_the_top() -> None:
     gone = {OP.path, SERVER.path, Cell.BY_HOST("h1", UUID).path, Cell.USER_DATA(UUID).path}
     outbox, kept = Cell.OUTBOX(UUID, 2).path, Cell.DELETED("2030-01-02", UUID).path
     assert deleted(txn) == gone
-    assert set(txn.writes) == gone | {outbox, kept, Cell.ACTIONS(UUID, "req-1").path}
+    of = Cell.DELETED_OF("2030-01-02", server.project, UUID).path
+    assert set(txn.writes) == gone | {outbox, kept, of, Cell.ACTIONS(UUID, "req-1").path}
     told = value(txn, Outbox, outbox)
     assert isinstance(told, Outbox)
     assert (told.kind, told.attempt, told.generation, told.host) == ("deleted", 2, 4, "h1")
