@@ -20,6 +20,8 @@ class Stream(Protocol):
     async def write(self, request: Any) -> None: ...
     async def read(self) -> Any: ...
     def cancel(self) -> bool: ...
+    def give_up(self) -> None:
+        """Ends a stream that does not answer, so that the next one is opened at another member."""
 
 
 class Backend(Protocol):
@@ -61,6 +63,12 @@ _REFUSAL_TEXTS: Final = (
     "Sent message larger than max",
 )
 """of RESOURCE_EXHAUSTED; gRPC uses it for an answer that is too large as well, and then the write was applied"""
+
+
+def is_lease_gone(error: KilonovaError) -> bool:
+    """Whether a call failed since its lease does not exist."""
+    cause = error.__cause__
+    return isinstance(cause, grpc.aio.AioRpcError) and "requested lease not found" in (cause.details() or "")
 
 
 def was_refused(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """Calls to etcd over the generated stubs: a time-out on each, no blind retry, errors of our tree."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -8,6 +9,7 @@ from aetcd import rpc
 from attrs import frozen
 
 from kv.backend import NO_ANSWER, STALE_TOKEN, Stream, explain
+from kv.identity import Identity, end_process
 from kv.metrics import CALLS, FAILURES, MOVES
 from schemas.errors import StoreUnavailable
 from schemas.settings import StoreSettings, TlsFiles
@@ -28,6 +30,12 @@ _HAS_LEADER: Final = ("hasleader", "true")
 """A stream ends when its member loses its leader: on a member that was cut off it would be silent, or know old news."""
 _NOT_SENT: Final = "failed to connect to all addresses"
 """gRPC's words for a call that never left: the only failure after which a write may be said again"""
+
+
+_LINEARIZABLE: Final = frozenset({"range", "read", "txn"})
+"""Calls whose answers bear a revision that never goes back"""
+FRESH_SECONDS: Final = 1.0
+"""Age of a token with which a stream may be opened"""
 
 
 @frozen(eq=False)
@@ -53,13 +61,21 @@ class Etcd:
     sent is sent to the next one at once, any other failure is its caller's.
     """
 
-    def __init__(self, settings: StoreSettings) -> None:
-        """Raises StoreUnavailable when the TLS files cannot be used."""
+    def __init__(self, settings: StoreSettings, on_other: Callable[[str], None] = end_process) -> None:
+        """`on_other` is called with the reason when the cluster is not the one it was any more.
+
+        Raises: StoreUnavailable when the TLS files cannot be used.
+        """
         self.timeout = settings.timeout
         self.target = ",".join(settings.endpoints)
         self._members = [_Member.at(endpoint, settings.tls) for endpoint in settings.endpoints]
         self._at = 0
         self._token: Metadata = ()
+        self._token_since = 0.0
+        """when it was asked for, in the loop's time"""
+        self._asking: dict[str, asyncio.Task[Metadata]] = {}
+        """for a token, by the endpoint that is asked"""
+        self._identity = Identity(self.target, on_other)
         self._user = (settings.user, settings.password)
 
     async def close(self) -> None:
@@ -89,30 +105,59 @@ class Etcd:
 
     async def _stream(self, method: Callable[[_Member], Callable[..., Any]]) -> Stream:
         member = self._members[self._at]
-        self._token = ()  # what is asked for on a stream is judged by the token that it was opened with
-        token = await self._authenticate(member)
+        try:
+            # What is asked for on a stream is judged by the token that it was opened with: that one is to be new.
+            token = await self._authenticate(member, FRESH_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in NO_ANSWER:
+                self._leave(member)
+            raise
         return _MemberStream(method(member)(metadata=(*token, _HAS_LEADER)), lambda: self._leave(member))
 
-    async def _authenticate(self, member: _Member) -> Metadata:
-        """What to send along with a call."""
-        if self._user[0] and not self._token:
+    async def _authenticate(self, member: _Member, youngest: float | None = None) -> Metadata:
+        """What to send along with a call. `youngest`: not older than so many seconds. All that need a token at the same
+        time ask for one together: a check of a password costs etcd 0.1 s of CPU and an entry of its log."""
+        if not self._user[0]:
+            return ()
+        age = asyncio.get_running_loop().time() - self._token_since
+        if self._token and (youngest is None or age < youngest):
+            return self._token
+        asking = self._asking.get(member.endpoint)
+        if asking is None:
+            asking = self._asking[member.endpoint] = asyncio.create_task(self._ask_token(member), name="etcd token")
+        await asyncio.wait([asking])  # which leaves it alone when this caller is cancelled
+        return asking.result()
+
+    async def _ask_token(self, member: _Member) -> Metadata:
+        try:
             request = rpc.AuthenticateRequest(name=self._user[0], password=self._user[1])
+            began = asyncio.get_running_loop().time()
             answer = await member.auth.Authenticate(request, timeout=self.timeout)
-            self._token = (("token", answer.token),)
-        return self._token
+            self._token, self._token_since = (("token", answer.token),), began
+            return self._token
+        finally:
+            del self._asking[member.endpoint]
 
     async def _call(
         self, name: str, method: Callable[[_Member], Callable[..., Awaitable[T]]], request: Any, *, writes: bool
     ) -> T:
+        """Within the time of one call, however many members are tried."""
+        clock = asyncio.get_running_loop().time
+        until, seen = clock() + self.timeout, self._identity.revision
         untried, renewed = len(self._members), False
         while True:
             member = self._members[self._at]
             untried -= 1
             token: Metadata = ()
+            sent = False
             try:
                 token = await self._authenticate(member)
+                sent = True
                 with CALLS.labels(name).time():
-                    return await method(member)(request, timeout=self.timeout, metadata=token)
+                    answer = await method(member)(request, timeout=max(0.001, until - clock()), metadata=token)
+                if name in _LINEARIZABLE:
+                    self._identity.check(answer, seen)
+                return answer
             except grpc.aio.AioRpcError as error:
                 FAILURES.labels(name, error.code().name).inc()
                 detail = error.details() or ""
@@ -122,8 +167,8 @@ class Etcd:
                     continue
                 if error.code() in NO_ANSWER:
                     self._leave(member)
-                if not untried or _NOT_SENT not in detail:
-                    raise explain(self.target, error, writes=writes) from error
+                if not untried or _NOT_SENT not in detail or clock() >= until:
+                    raise explain(self.target, error, writes=writes and sent) from error
 
     def _leave(self, member: _Member) -> None:
         """Of many whose calls fail there together the first moves on, and the others with it."""
@@ -151,6 +196,10 @@ class _MemberStream:
 
     def cancel(self) -> bool:
         return bool(self._call.cancel())
+
+    def give_up(self) -> None:
+        self._broken()
+        self._call.cancel()
 
 
 def open_channel(endpoint: str, tls: TlsFiles) -> grpc.aio.Channel:

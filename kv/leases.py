@@ -16,23 +16,28 @@ class KeepAlive:
     def __init__(self, etcd: Backend) -> None:
         self._etcd = etcd
         self._stream: Any = None
+        self._latest: Any = None
+        """the present stream, or the one that was closed last"""
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[int, list[asyncio.Future[int]]] = {}
         self._opening = asyncio.Lock()
         self._writing = asyncio.Lock()
 
-    async def renew(self, lease: int) -> int:
-        """Seconds that the lease now has; 0: it does not exist. Raises StoreUnavailable."""
+    async def renew(self, lease: int, seconds: float | None = None) -> int:
+        """Seconds that the lease now has; 0: it does not exist.
+
+        `seconds`: how long the answer may take; None: as long as a call. A member that does not answer is left.
+        Raises: StoreUnavailable.
+        """
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(self._etcd.timeout):
-                stream = await self._open()
-                self._waiting.setdefault(lease, []).append(future)
-                async with self._writing:
-                    await stream.write(rpc.LeaseKeepAliveRequest(ID=lease))
+            async with asyncio.timeout(self._etcd.timeout if seconds is None else seconds):
+                await self._ask(lease, future)
                 return await future
         except (TimeoutError, grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError) as error:
             future.cancel()  # nobody awaits it any more
+            if isinstance(error, TimeoutError) and self._latest is not None:
+                self._latest.give_up()
             await self.close()
             raise StoreUnavailable(f"etcd at {self._etcd.target} did not renew a lease: {error!r}") from error
         except asyncio.CancelledError as error:
@@ -41,6 +46,25 @@ class KeepAlive:
                 raise
             # gRPC says so when another's failure has closed the stream under this one
             raise StoreUnavailable(f"etcd at {self._etcd.target} did not renew a lease") from error
+
+    async def _ask(self, lease: int, future: asyncio.Future[int]) -> None:
+        """Answers of one lease come in the order in which it was asked for, so a renewal waits for an answer from just
+        when it is written, and a stream of which that is not certain is closed: an answer that were taken for a later
+        question's would make the lease seem to last longer than it does."""
+        while True:
+            stream = await self._open()
+            async with self._writing:
+                if stream is not self._stream:
+                    continue  # another's failure has closed it meanwhile
+                self._waiting.setdefault(lease, []).append(future)
+                try:
+                    await stream.write(rpc.LeaseKeepAliveRequest(ID=lease))
+                except BaseException:
+                    future.cancel()
+                    if stream is self._stream:
+                        await self.close()
+                    raise
+                return
 
     async def close(self) -> None:
         reader, self._reader = self._reader, None
@@ -55,7 +79,7 @@ class KeepAlive:
         """The stream, which another's failure may take from `self` at any moment."""
         async with self._opening:
             if self._reader is None or self._reader.done():
-                self._stream = await self._etcd.keepalive_stream()
+                self._stream = self._latest = await self._etcd.keepalive_stream()
                 self._reader = asyncio.create_task(self._read(self._stream), name="lease-keepalive")
             return self._stream
 

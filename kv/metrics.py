@@ -26,3 +26,6 @@ WATCH_LAG = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
 WATCH_BREAKS = Counter("kilonova_store_watch_breaks", "Times that the watch stream broke or could not be opened")
+SHARD_FAILURES = Counter(
+    "kilonova_store_shard_failures", "Times that a shard was taken over and could not be started; the log says why"
+)

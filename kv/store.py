@@ -67,6 +67,15 @@ class Store:
             found += [self.stored(key.cls, kv) if kv else None for key, kv in zip(part, kvs, strict=True)]
         return found
 
+    async def readable_all(self, keys: Sequence[Key[R]]) -> list[Stored[R] | None]:
+        """As `read_all`; a record that cannot be read is set aside and counts as absent."""
+        found: list[Stored[R] | None] = []
+        for i in range(0, len(keys), MAX_KEYS):
+            part = keys[i : i + MAX_KEYS]
+            kvs = await self._reads.read(self.etcd, [self._full(key.path) for key in part])
+            found += [self.readable(key.cls, kv) if kv else None for key, kv in zip(part, kvs, strict=True)]
+        return found
+
     async def range(self, span: Span[R]) -> list[Stored[R]]:
         """The records of a span in the order of their keys. One that cannot be read is set aside."""
         return (await self.snapshot(span))[0]
@@ -146,6 +155,25 @@ class Store:
         )
         answer = await self.etcd.range(request)
         return await self._decoded(span.cls, answer.kvs), int(answer.count)
+
+    async def revisions_of(self, spans: Sequence[Span[R]]) -> list[dict[str, int]]:
+        """As `revisions`, of several spans; usually in one request for each 128."""
+        found: list[dict[str, int]] = []
+        for i in range(0, len(spans), MAX_KEYS):
+            part = spans[i : i + MAX_KEYS]
+            request = rpc.TxnRequest()
+            for span in part:
+                asked = request.success.add().request_range
+                asked.key, asked.range_end = self._full(span.start), self._full(span.end)
+                asked.keys_only, asked.limit = True, MAX_KEYS
+            answer = await self.etcd.txn(request, writes=False)
+            for span, response in zip(part, answer.responses, strict=True):
+                listed = response.response_range
+                if listed.more:
+                    found.append(await self.revisions(span))
+                else:
+                    found.append({self._path(kv.key): kv.mod_revision for kv in listed.kvs})
+        return found
 
     async def paths(self, span: Span[R]) -> list[str]:
         """Only the keys, without the store's prefix."""

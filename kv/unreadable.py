@@ -3,6 +3,8 @@
 A record is unreadable when it was written by a release two steps away, by hand, or by a faulty conversion.
 """
 
+from collections.abc import Collection
+
 import structlog
 from prometheus_client import Gauge
 
@@ -24,8 +26,14 @@ class Aside:
         self._store = store
         self._revisions: dict[str, int] = {}
 
-    def __contains__(self, path: str) -> bool:
-        return path in self._revisions
+    def revision(self, path: str) -> int:
+        """Of the record that was set aside; 0: none was."""
+        return self._revisions.get(path, 0)
+
+    def keep(self, stem: str, paths: Collection[str]) -> None:
+        """Of those that begin with `stem` only `paths` are there any more."""
+        for path in [p for p in self._revisions if p.startswith(stem) and p not in paths]:
+            self.remove(path)
 
     def add(self, path: str, mod_revision: int, error: UnreadableRecord) -> None:
         if self._revisions.get(path) == mod_revision:

@@ -18,11 +18,12 @@ from attrs import define, field
 
 from kv.backend import STALE_TOKEN, Backend, Stream
 from kv.metrics import WATCH_BREAKS, WATCH_LAG
+from kv.scan import slices
 from schemas.errors import StoreUnavailable
 
 log = structlog.get_logger()
 
-IDLE_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 2.0
 """How often progress is asked for: a watch of which nothing is heard learns how far it is complete."""
 PATIENCE_SECONDS: Final = 3.0
 """A stream that says nothing for so long after it was asked counts as dead."""
@@ -136,6 +137,8 @@ class Watches:
             except _LOST as error:
                 if session is not None and session.heard:
                     pause, told = shortest, False
+                if session is not None and isinstance(error, TimeoutError):
+                    session.give_up()
                 if not told:
                     log.warning("watches lost", etcd=etcd.target, reason=_reason(error))
                     told = True
@@ -198,6 +201,10 @@ class _Session:
     def close(self) -> None:
         self._stream.cancel()
 
+    def give_up(self) -> None:
+        """Its member is silent: the next stream goes to another one."""
+        self._stream.give_up()
+
     async def run(self) -> None:
         """Raises one of _LOST when the stream is over."""
         reading = asyncio.create_task(self._read(), name="watch stream")
@@ -247,10 +254,10 @@ class _Session:
         while (answer := await self._stream.read()) is not grpc.aio.EOF:
             self.heard = True
             self._silent_since = None
-            self._take(answer)
+            await self._take(answer)
         raise ConnectionError("etcd ended the watch stream")
 
-    def _take(self, answer: Any) -> None:
+    async def _take(self, answer: Any) -> None:
         if answer.created:
             self._created(self._creating.popleft(), answer)
         elif answer.watch_id == _ALL:
@@ -260,7 +267,11 @@ class _Session:
         elif answer.canceled:
             self._ended(watch, answer)
         else:
-            watch.tell(answer.events, _complete(answer))
+            told = 0
+            async for events in slices(answer.events):
+                told += len(events)
+                last = told >= len(answer.events)
+                watch.tell(events, _complete(answer) if last else int(events[-1].kv.mod_revision) - 1)
 
     def _created(self, watch: Watch, answer: Any) -> None:
         if any(reason in answer.cancel_reason for reason in STALE_TOKEN):

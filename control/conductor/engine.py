@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from bus.service import Endpoint, Service
-from kv.keys import Family
+from kv.keys import Family, Key
 from kv.shards import Shards
 from kv.store import Store
 from schemas.errors import CompareFailed, KilonovaError, UnknownOutcome
@@ -49,6 +49,8 @@ class Engine:
         self._endpoints: dict[int, Endpoint[Wake]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._again: dict[str, Wake] = {}
+        self._known: dict[str, tuple[int, Wake]] = {}
+        """mod-revision and hint of operations of owned shards by path, so that a rescan reads keys only"""
         self._draining = False
 
     async def gained(self, shard: int) -> None:
@@ -60,6 +62,8 @@ class Engine:
         await self._scan(shard)
 
     async def lost(self, shard: int) -> None:
+        stem = self._operations.under(shard, "").start
+        self._known = {path: known for path, known in self._known.items() if not path.startswith(stem)}
         endpoint = self._endpoints.pop(shard, None)
         if endpoint:
             await self._service.withdraw(endpoint)
@@ -86,11 +90,7 @@ class Engine:
         while True:
             await asyncio.sleep(self._rescan_seconds)
             try:
-                for stored in await self._store.range(self._operations.under()):
-                    if stored.value.server in self._running:
-                        self._stir(stored.value.server, stored.mod_revision)
-                    else:
-                        self.wake(_hint(stored.value))
+                await self._rescan(list(self._shards.fences))
             except KilonovaError as error:
                 log.warning("rescan failed", reason=error.message)
 
@@ -106,8 +106,34 @@ class Engine:
         self.wake(message)
 
     async def _scan(self, shard: int) -> None:
-        for stored in await self._store.range(self._operations.under(shard, "")):
-            self.wake(_hint(stored.value))
+        async for page in self._store.pages(self._operations.under(shard, "")):
+            for stored in page:
+                self._known[stored.key.path] = stored.mod_revision, _hint(stored.value)
+                self.wake(_hint(stored.value))
+
+    async def _rescan(self, shards: list[int]) -> None:
+        """Only keys are read, and of the records those that are new or changed and not being looked at."""
+        spans = [self._operations.under(shard, "") for shard in shards]
+        unknown: list[Key[Operation]] = []
+        found = await self._store.revisions_of(spans)
+        for shard, span, revisions in zip(shards, spans, found, strict=True):
+            for path, revision in revisions.items():
+                uuid = path.rsplit("/", 1)[1]
+                known, hint = self._known.get(path, (0, None))
+                server = hint.server if hint else uuid
+                if server in self._running:
+                    self._stir(server, revision)
+                elif hint is not None and known == revision:
+                    self.wake(hint)
+                elif self._store.aside.revision(path) != revision:
+                    unknown.append(self._operations(shard, uuid))
+            self._store.aside.keep(span.start, revisions)
+        there = {path for revisions in found for path in revisions}
+        self._known = {path: known for path, known in self._known.items() if path in there}
+        for stored in await self._store.readable_all(unknown):
+            if stored is not None:
+                self._known[stored.key.path] = stored.mod_revision, _hint(stored.value)
+                self.wake(_hint(stored.value))
 
     def _ended(self, server: str) -> None:
         del self._running[server]

@@ -84,6 +84,9 @@ class TwinStream(ABC):
         self.end(CANCELLED)
         return True
 
+    def give_up(self) -> None:
+        self.cancel()
+
     def end(self, reason: Refusal) -> None:
         if self._ended is None:
             self._ended = reason

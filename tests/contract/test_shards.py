@@ -4,21 +4,27 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from attrs import define, field
 from substrate import EtcdServer, eventually
 
+from kv import shards as shards_module
 from kv.backend import Backend
 from kv.client import Etcd
 from kv.keys import Cell, Family
 from kv.shards import Shards, owner_of
 from kv.store import Store
+from kv.twin.client import Twin
+from kv.twin.cluster import Cluster
+from kv.twin.faults import Faults, Late, Lost
 from kv.txn import Txn
 from schemas.errors import CompareFailed, StoreUnavailable, UnknownOutcome
 from schemas.settings import StoreSettings
 from schemas.shards import SHARDS
+from tests.sim.loop import VirtualLoop
 
 WORK = Family("work/{shard}", str)
 TTL = 2
@@ -233,6 +239,205 @@ async def test_a_shard_whose_return_failed_does_not_stay_with_nobody(crowd: Crow
         await a.store.commit(Txn("touch").put(stored.key, "a", stored.lease))
     crowd.join("b")
     await eventually(crowd.shared_out)
+
+
+async def test_an_owner_never_removes_the_key_of_a_shard_that_it_owns() -> None:
+    """A shard was given back, the answer was lost, and it was ours again while the watch of the keys lagged: the owner
+    removed its own new key, and served a shard for which nothing could be committed, for ever."""
+
+    class LostAnswer(Faults):
+        """Of the first give-back; the watch catches up during the second."""
+
+        def __init__(self) -> None:
+            self.deletes: list[bytes] = []
+            self.catch_up: Callable[[], None] | None = None
+            self.lost = False
+
+        async def before(self, call: str, request: Any) -> None:
+            deleted = [op.request_delete_range.key for op in getattr(request, "success", ())]
+            if call == "txn" and len(deleted) == 1 and deleted[0]:
+                self.deletes.append(deleted[0])
+                if self.deletes.count(self.deletes[0]) >= 2 and self.catch_up:
+                    self.catch_up()
+
+        async def after(self, call: str, answer: Any) -> None:
+            if call == "txn" and self.deletes and not self.lost:
+                self.lost = True
+                raise Lost
+
+    cluster, faults = Cluster(), LostAnswer()
+    a, b = Member("a", Store(Twin(cluster, faults), "c/"), ttl=3).start(), Store(Twin(cluster), "c/")
+    await eventually(lambda: a.owned == ALL)
+    cache, behind = a.shards._lease_cache, list[Callable[[], None]]()
+    take, advance = cache.take, cache.advance
+    cache.take = lambda *told: behind.append(lambda: take(*told))  # type: ignore[method-assign]
+    cache.advance = lambda revision: behind.append(lambda: advance(revision))  # type: ignore[method-assign]
+
+    def catch_up() -> None:
+        cache.take, cache.advance = take, advance  # type: ignore[method-assign]
+        while behind:
+            behind.pop(0)()
+        a.shards._dirty.set()
+
+    faults.catch_up = catch_up
+    lease = await b.etcd.grant(60)
+    await b.commit(Txn("join").put(Cell.MEMBERS("b"), "b", lease))
+    await eventually(lambda: faults.lost)
+    await b.etcd.revoke(lease)
+    await asyncio.sleep(0.5)
+    catch_up()
+    await eventually(lambda: a.owned == ALL)
+
+    async def all_writable() -> bool:
+        try:
+            for shard in ALL:
+                await a.write(shard)
+        except CompareFailed:
+            return False
+        return True
+
+    await eventually(all_writable)
+    await asyncio.sleep(1.5)
+    assert await all_writable()
+    await a.leave()
+
+
+async def test_a_shard_whose_key_is_gone_is_lost_and_taken_again(crowd: Crowd) -> None:
+    """Nobody else would take it: rendezvous names us, and we believed to own it."""
+    crowd.ttl = 60
+    crowd.join("a")
+    await eventually(crowd.shared_out)
+    a = crowd.members["a"]
+    await a.store.commit(Txn("by hand").delete(Cell.LEASES(7)))
+    await eventually(lambda: ("lost", 7) in a.told)
+    await eventually(crowd.shared_out)
+    await a.write(7)
+    assert [told for told in a.told if told[0] == "lost"] == [("lost", 7)]
+
+
+async def test_a_member_whose_key_is_gone_joins_again(crowd: Crowd) -> None:
+    crowd.ttl = 60
+    crowd.join("a")
+    await eventually(crowd.shared_out)
+    a = crowd.members["a"]
+    await a.store.commit(Txn("by hand").delete(Cell.MEMBERS("a")))
+
+    async def there() -> bool:
+        return await a.store.get(Cell.MEMBERS("a")) is not None
+
+    await eventually(there)
+    assert {what for what, _ in a.told} == {"gained"}
+
+
+async def test_a_shard_that_cannot_be_started_costs_no_other(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One unreadable operation, or one moment without an answer while a shard was taken over, took all shards from
+    their owner, which waited for its own lease to run out and met it again."""
+    monkeypatch.setattr(shards_module, "SHORTEST_PAUSE", 0.05)
+    crowd.ttl = 60
+    failing, tries = {7, 9}, Counter[int]()
+    etcd = crowd.etcds["a"] = crowd.connect()
+    member = crowd.members["a"] = Member("a", Store(etcd, crowd.prefix), ttl=60)
+    gained = member.shards._on_gain
+
+    async def gain(shard: int) -> None:
+        tries[shard] += 1
+        if shard in failing:
+            raise ValueError("it cannot be read") if shard == 7 else StoreUnavailable("not now")
+        await gained(shard)
+
+    member.shards._on_gain = gain
+    member.start()
+    await eventually(lambda: member.owned >= ALL - failing)
+    await eventually(lambda: tries[7] > 2)
+    assert max(tries[shard] for shard in ALL - failing) == 1, "the others were not touched"
+    await member.write(0)
+    failing.clear()
+    member.shards._dirty.set()
+    await eventually(crowd.shared_out, 30)
+    assert {shard for what, shard in member.told if what == "lost"} == {7, 9}
+
+
+async def test_an_earlier_lease_is_revoked_before_the_next(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed for another reason than its lease waited until that ran out: the keys under it were in the way."""
+    crowd.ttl = 40
+    crowd.join("a")
+    await eventually(crowd.shared_out)
+    a = crowd.members["a"]
+
+    async def broken(_: int, __: float) -> int:
+        a.shards._expires = 0.0
+        raise StoreUnavailable("no renewal succeeds")
+
+    before, began = await a.store.get(Cell.MEMBERS("a")), asyncio.get_running_loop().time()
+    assert before
+    with monkeypatch.context() as patch:
+        patch.setattr(a.shards._keepalive, "renew", broken)
+        await eventually(lambda: not a.owned, 30)
+    await eventually(crowd.shared_out, 30)
+    assert asyncio.get_running_loop().time() - began < 30
+    after = await a.store.get(Cell.MEMBERS("a"))
+    assert after
+    assert after.lease != before.lease
+
+
+def test_three_renewals_fit_into_a_lease() -> None:
+    """A renewal could take as long as the lease: one at a paused member lost all shards though two others were well."""
+
+    class Silent(Faults):
+        """No renewal is answered as long as it is."""
+
+        silent = False
+
+        async def after(self, call: str, answer: Any) -> None:
+            if call == "keepalive" and self.silent:
+                await asyncio.sleep(10**9)
+
+    async def main() -> None:
+        faults = Silent()
+        etcd = Twin(Cluster(), faults, timeout=5.0)
+        member = Member("a", Store(etcd, "c/"), ttl=6).start()
+        for pause in (10, 10.4, 11, 11.3):
+            await asyncio.sleep(pause)
+            assert member.owned == ALL
+            faults.silent = True
+            await asyncio.sleep(3)
+            faults.silent = False
+        await asyncio.sleep(30)
+        assert member.owned == ALL
+        assert {what for what, _ in member.told} == {"gained"}
+        await member.leave()
+
+    loop = VirtualLoop()
+    loop.run_until_complete(main())
+    loop.close()
+
+
+def test_a_join_of_an_earlier_lease_cannot_come_late() -> None:
+    """It replaced the member's key under the present lease, and took it along when the earlier lease ran out."""
+
+    class Late1(Faults):
+        joins = 0
+
+        async def before(self, call: str, request: Any) -> None:
+            keys = [op.request_put.key for op in getattr(request, "success", ())]
+            if call == "txn" and keys == [b"c/members/a"]:
+                self.joins += 1
+                if self.joins == 1:
+                    raise Late(8.0)
+
+    async def main() -> None:
+        store = Store(Twin(Cluster(), Late1(), timeout=2.0), "c/")
+        member = Member("a", store, ttl=60).start()
+        await asyncio.sleep(20)
+        assert member.owned == ALL
+        stored = await store.get(Cell.MEMBERS("a"))
+        assert stored
+        assert {fence.lease for fence in member.shards.fences.values()} == {stored.lease}
+        await member.leave()
+
+    loop = VirtualLoop()
+    loop.run_until_complete(main())
+    loop.close()
 
 
 async def test_a_lease_that_is_revoked_is_noticed_and_replaced(crowd: Crowd) -> None:

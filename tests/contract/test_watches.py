@@ -14,7 +14,7 @@ from etcd_labs import Lab
 from prometheus_client import REGISTRY
 from substrate import eventually
 
-from kv import watches
+from kv import scan, watches
 from kv.cache import Cache, Change
 from kv.keys import Family
 from kv.store import Store
@@ -164,9 +164,9 @@ async def test_a_large_past_comes_in_messages_of_bearable_size(store: Store, mon
         revision = await write(store, "1", "a", f"{n}" * 1_000_000)
     told = watches._Session._take
 
-    def take(session: Any, answer: Any) -> None:
+    async def take(session: Any, answer: Any) -> None:
         sizes.append(answer.ByteSize())
-        told(session, answer)
+        await told(session, answer)
 
     monkeypatch.setattr(watches._Session, "_take", take)
     async with running(cache), asyncio.timeout(30):
@@ -183,6 +183,7 @@ class Script:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.given_up = False
         self._answers: asyncio.Queue[Any] = asyncio.Queue()
 
     async def write(self, request: Any) -> None:
@@ -196,6 +197,9 @@ class Script:
 
     def cancel(self) -> bool:
         return True
+
+    def give_up(self) -> None:
+        self.given_up = True
 
     def say(self, answer: Any) -> None:
         self._answers.put_nowait(answer)
@@ -375,4 +379,19 @@ async def test_a_stream_that_is_silent_after_a_question_is_given_up(
     first.events(1, 11)
     second = await scripts.stream(1)
     assert first.questions
+    assert first.given_up, "the next stream went to the same silent member"
     assert second.creations == [(1, 12)]
+
+
+async def test_a_large_past_leaves_the_loop_to_others_and_is_complete_in_order(
+    scripts: Scripts, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message holds thousands of events, which were all decoded in one turn of the loop."""
+    monkeypatch.setattr(scan, "SLICE", 2)
+    followed = Followed()
+    follow(followed)
+    stream = await scripts.stream(0)
+    stream.created(1)
+    stream.events(1, 11, 12, 12, 12, 13)
+    await eventually(lambda: followed.watch.revision == 13)
+    assert followed.told == [([11, 12], 11), ([12, 12], 11), ([13], 13)]
