@@ -21,7 +21,7 @@ from schemas.identity import (
     SigningKey,
     User,
 )
-from schemas.image import Blob, Image, Waste
+from schemas.image import Blob, Image, ImageUsage, Waste
 from schemas.operation import Action, Deleted, Operation, Outbox
 from schemas.placement import Allocation, Children, Erasures, Provider, ResourceClass, Trait, Usages, UsedAggregate
 from schemas.quota import QuotaLimits, QuotaUsage, Tally
@@ -144,8 +144,10 @@ class Global:
     APP_CREDENTIALS = Family("app-credentials/{id}", AppCredential)
     APP_CREDENTIAL_NAMES = Family("app-credential-names/{user}/{name}", NameIndex)
     REGIONS = Family("regions/{id}", Region)
-    REVOKED_TOKENS = Family("revoked-tokens/{audit}", RevokedToken)
+    REVOKED_TOKENS = Family("revoked-tokens/{user}/{audit}", RevokedToken)
+    APP_CREDENTIAL_TALLIES = Family("app-credential-tallies/{user}", Tally)
     IMAGES = Family("images/{id}", Image)
+    IMAGE_USAGE = Family("image-usage/{project}", ImageUsage)
     IMAGE_IDS = Family("image-ids/{id}", NameIndex)
     """that administrators chose; they stay when their images go"""
     BLOBS = Family("blobs/{digest}", Blob)

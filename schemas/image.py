@@ -63,6 +63,15 @@ class Image:
 
 @record(1)
 @frozen
+class ImageUsage:
+    """What one project's images take. `bytes` are those of active images."""
+
+    images: int = 0
+    bytes: int = 0
+
+
+@record(1)
+@frozen
 class Blob:
     """Verified bytes in the object store, shared by all images of one digest. `digest` is `sha256:<hex>`."""
 

@@ -133,6 +133,26 @@ class ApiSettings:
     """GiB that an uploaded image may have"""
     image_store_gb: float = 0.0
     """GiB that all images' bytes may take together; 0: as much as NATS has"""
+    images_per_project: int = 1000
+    """that one project may have; 0: any number"""
+    image_project_gb: float = 1000.0
+    """GiB that the active images of one project may take; 0: any number"""
+    uploads: int = 32
+    """images whose bytes one process takes in at the same time"""
+    uploads_per_project: int = 4
+    """of those, that one project has"""
+    upload_hours: float = 6.0
+    """within which the bytes of an upload must have come"""
+    app_credentials_per_user: int = 100
+    """0: any number"""
+    writes_per_second: float = 10.0
+    """changes of images and application credentials that one project makes in a process; administrators are free"""
+    writes_burst: float = 200.0
+    """of those, that it makes at once"""
+    store_quota_gb: float = 8.0
+    """GiB: the --quota-backend-bytes that the global etcd runs with; 0: nothing is reserved"""
+    store_reserve: float = 0.1
+    """share of it that creations of tenants cannot use: it is kept for deletes and operators"""
     image_replicas: int = 1
     """NATS servers that keep each image's bytes; more than 1 needs a cluster of as many"""
     token_hours: float = 24.0

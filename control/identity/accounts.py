@@ -6,6 +6,7 @@ from typing import Final, Generic, TypeVar
 from attrs import evolve, frozen
 
 from control.identity.app_credentials import remove_all
+from control.identity.sizes import require_small
 from kv.keys import Family, Global
 from kv.store import Store
 from kv.txn import MAX_OPERATIONS, Stored, Txn
@@ -47,6 +48,7 @@ async def find_by_name(store: Store, kind: Kind[R], name: str) -> Stored[R] | No
 
 async def create(store: Store, kind: Kind[R], record: R) -> int:
     """The revision. Raises Conflict when the name is taken."""
+    require_small(kind.noun, record)
     txn = Txn(f"{kind.noun}-create").create(kind.records(record.id), record)
     txn.create(kind.names(record.name), NameIndex(record.id))
     try:
@@ -60,6 +62,7 @@ async def update(store: Store, kind: Kind[R], id_: str, change: Callable[[R], R]
     for _ in range(TRIES):
         stored = await read(store, kind, id_)
         old, new = stored.value, change(stored.value)
+        require_small(kind.noun, new)
         txn = Txn(f"{kind.noun}-update").replace(stored, new)
         if new.name != old.name:
             if await store.get(kind.names(new.name)):

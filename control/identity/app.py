@@ -22,6 +22,7 @@ from control.identity.policy import DEFAULTS
 from control.identity.tokens import Tokens
 from control.rules import Rules
 from control.top import Top
+from control.writes import TenantWrites
 from schemas.errors import KilonovaError, TooManyRequests
 
 log = structlog.get_logger()
@@ -36,6 +37,8 @@ def identity_app(top: Top, tokens: Tokens) -> Starlette:
         Rules(DEFAULTS, api.identity_policy_file, setting="api.identity_policy_file"),
         api.url,
         api.region,
+        TenantWrites.at(top.settings.top.store, api),
+        api.app_credentials_per_user,
     )
 
     async def versions(_: Request) -> Response:

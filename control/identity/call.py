@@ -15,11 +15,12 @@ from control.identity.guard import LoginGuard
 from control.identity.http import auth_token, json_answer, read_body
 from control.identity.lists import View, matching, paged
 from control.identity.policy import enforce, project_target, user_target
-from control.identity.reach import require_reach
+from control.identity.reach import ADMIN, require_reach
 from control.identity.schemas import malformed
 from control.identity.tokens import Standing, Tokens
 from control.rest.kit.json_body import MalformedJson, parse_json
 from control.rules import Rules
+from control.writes import TenantWrites
 from kv.keys import Global
 from kv.store import Store
 from schemas.errors import Forbidden
@@ -37,6 +38,8 @@ class Desk:
     rules: Rules
     api_url: str
     configured_region: str
+    writes: TenantWrites
+    app_credentials_per_user: int
 
     @property
     def store(self) -> Store:
@@ -120,6 +123,9 @@ def route(operation: Operation, desk: Desk) -> Route:
         call = Call(desk, request, standing, await read_object(request))
         enforce(desk.rules, operation.rule, standing, await _target(call))
         await require_reach(desk.directory, standing, operation.rule, request.path_params)
+        if operation.method in ("POST", "PUT", "PATCH"):
+            is_admin = any(role.name == ADMIN for role in standing.roles)
+            await desk.writes.require(standing.user.id, is_admin=is_admin)
         return await operation.handler(call)
 
     return Route(operation.path, endpoint, methods=[operation.method])

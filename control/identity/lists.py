@@ -15,6 +15,9 @@ COMPARISONS: Final[dict[str, Callable[[str, str], bool]]] = {
     "iendswith": lambda value, asked: value.casefold().endswith(asked.casefold()),
 }
 
+LONGEST_NUMBER: Final = 9
+"""digits of a limit"""
+
 View = dict[str, Any]
 
 
@@ -66,6 +69,6 @@ def _limit(text: str | None) -> int:
     """0: none."""
     if text is None:
         return 0
-    if not text.isdecimal():
-        raise BadRequest(f"Invalid input for field 'limit': {text!r} is not a whole number.")
+    if not text.isdecimal() or len(text) > LONGEST_NUMBER:
+        raise BadRequest(f"Invalid input for field 'limit': {text[:40]!r} is not a whole number.")
     return int(text)

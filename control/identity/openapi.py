@@ -268,7 +268,7 @@ FILTERS: Final[dict[str, tuple[str, ...]]] = {
     "validate_token": ("nocatalog", "allow_expired"),
 }
 
-CODES: Final = (400, 401, 403, 404, 409, 413, 503)
+CODES: Final = (400, 401, 403, 404, 409, 413, 429, 503)
 MAKERS: Final = (
     ("create_user", "/user/id"),
     ("create_project", "/project/id"),
@@ -282,7 +282,7 @@ def _fault(code: int) -> dict[str, Schema]:
     """Keystone's form; what the frame around all rooms refuses has Nova's."""
     told = {"code": {"type": "integer", "const": code}, "message": STRING}
     own = obj({"error": obj({**told, "title": one_of(HTTPStatus(code).phrase)})})
-    return {"application/json": either(own, obj({fault_name(code): obj(told)})) if code in (413, 503) else own}
+    return {"application/json": either(own, obj({fault_name(code): obj(told)})) if code in (413, 429, 503) else own}
 
 
 @cache

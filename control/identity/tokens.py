@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from cryptography.fernet import Fernet
 
+from control.identity.accounts import USERS, update
 from control.identity.claims import REFUSED, Claims, fernet, seal, unseal
 from control.identity.directory import Directory
 from control.identity.keys import Keys, OpenKey
 from control.top import Top
 from kv.keys import Global
-from kv.txn import Txn
+from kv.txn import MAX_OPERATIONS, Txn
 from schemas.errors import NotFound, Unauthorized
 from schemas.identity import DOMAIN, SYSTEM, AppCredential, Identity, Project, RevokedToken, Role, User
 
@@ -28,6 +29,8 @@ REMEMBERED: Final = 10_000
 """tokens whose standing is kept while nothing changes"""
 EXPIRED_WINDOW: Final = timedelta(days=2)
 """how long after its end a service may still ask about a token that was good when a long operation began"""
+MOST_REVOKED: Final = 1000
+"""records of revoked tokens that are kept of one user: the next revocation ends all tokens of that user instead"""
 LONGEST: Final = 2048
 """characters; what is longer is not ours"""
 
@@ -167,10 +170,24 @@ class Tokens:
     async def revoke(self, standing: Standing) -> None:
         """Ends one token. The record goes with its lease when nobody may ask about the token any more."""
         left = standing.claims.expires + EXPIRED_WINDOW - datetime.now(UTC)
-        store = self.directory.store
+        store, user = self.directory.store, standing.user.id
+        if await store.count(Global.REVOKED_TOKENS.under(user)) >= MOST_REVOKED:
+            await self._revoke_all(user)
+            return
         lease = await store.etcd.grant(max(1, int(left.total_seconds()) + 1))
-        key = Global.REVOKED_TOKENS(standing.claims.audit[0])
+        key = Global.REVOKED_TOKENS(user, standing.claims.audit[0])
         revision = await store.commit(Txn("token-revoke").put(key, RevokedToken(standing.claims.expires), lease))
+        await self.directory.wait_until(revision)
+
+    async def _revoke_all(self, user: str) -> None:
+        """Ends all tokens of the user; what is kept of single ones is needed no more."""
+        _, revision = await update(self.directory.store, USERS, user, lambda now: evolve(now, epoch=now.epoch + 1))
+        spent = await self.directory.store.range(Global.REVOKED_TOKENS.under(user))
+        for start in range(0, len(spent), MAX_OPERATIONS // 2):
+            txn = Txn("tokens-revoked")
+            for one in spent[start : start + MAX_OPERATIONS // 2]:
+                txn.delete(one.key)
+            revision = await self.directory.store.commit(txn)
         await self.directory.wait_until(revision)
 
     @property
@@ -201,7 +218,7 @@ class Tokens:
             claims.expires + window <= datetime.now(UTC)
             or not user.enabled
             or user.epoch != claims.epoch
-            or any(revoked.get(Global.REVOKED_TOKENS(audit)) for audit in claims.audit)
+            or any(revoked.get(Global.REVOKED_TOKENS(user.id, audit)) for audit in claims.audit)
         ):
             raise Unauthorized(REFUSED)
         app = None

@@ -22,6 +22,8 @@ from control.images.handlers import data, images, imports, members, nothing, sto
 from control.images.ids import ImageIds
 from control.images.openapi import document
 from control.images.policy import DEFAULTS
+from control.images.quota import ImageLimits
+from control.images.slots import UploadSlots
 from control.images.views import (
     image_schema,
     images_schema,
@@ -32,6 +34,7 @@ from control.images.views import (
 )
 from control.rules import Rules
 from control.top import Top
+from control.writes import TenantWrites
 from schemas.errors import KilonovaError
 
 VERSIONS: Final = ("v2.9", "v2.8", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
@@ -94,6 +97,9 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
         api_url=api.url,
         spool_dir=api.spool_dir,
         max_bytes=int(api.image_max_gb * (1 << 30)),
+        limits=ImageLimits(api.images_per_project, int(api.image_project_gb * (1 << 30))),
+        slots=UploadSlots(api.uploads, api.uploads_per_project, api.upload_hours * 3600),
+        writes=TenantWrites.at(top.settings.top.store, api),
     )
 
     def refused(request: Request, error: Exception) -> Response:

@@ -13,8 +13,11 @@ from control.images.blobs import Blobs
 from control.images.grants import Grants
 from control.images.ids import ImageIds
 from control.images.policy import check
+from control.images.quota import UNLIMITED, ImageLimits
 from control.images.shelf import Shelf
+from control.images.slots import UploadSlots
 from control.rules import Rules
+from control.writes import TenantWrites
 from kv.store import Store
 from kv.txn import Stored
 from schemas.errors import Forbidden
@@ -34,6 +37,9 @@ class Desk:
     spool_dir: str
     max_bytes: int
     """of an upload"""
+    limits: ImageLimits
+    slots: UploadSlots
+    writes: TenantWrites
     seen: dict[str, Stored[Image]] = field(factory=dict)
     """images as they were last listed, by path"""
 
@@ -57,6 +63,11 @@ class Call:
         """The one of the path, which the caller may see and do `rule` with. Raises NotFound also when it is not for
         the caller's eyes."""
         return await self.desk.shelf.image(self.who, self.part("image"), rule)
+
+    @property
+    def limits(self) -> ImageLimits:
+        """Of what the caller makes: administrators have none."""
+        return UNLIMITED if self.who.is_admin else self.desk.limits
 
     def check(self, rule: str, image: Image | None = None) -> None:
         """Raises Forbidden."""
@@ -82,6 +93,8 @@ def route(operation: Operation, desk: Desk) -> Route:
         who = await desk.tokens.verify(auth_token(request))
         if not who.project:
             raise Forbidden("Images belong to projects: the token must be scoped to one.")
+        if operation.method in ("POST", "PUT", "PATCH"):
+            await desk.writes.require(who.project, is_admin=who.is_admin)
         return await operation.handler(Call(desk, request, who))
 
     return Route(operation.path, endpoint, methods=[operation.method])

@@ -133,7 +133,7 @@ QUERY: Final[dict[str, Schema]] = {
     "sort_dir": one_of("asc", "desc"),
     "sort": {"type": "string", "pattern": "^(name|status|size)(:asc|:desc)?$"},
 }
-CODES: Final = (400, 401, 403, 404, 409, 413, 415, 416, 503)
+CODES: Final = (400, 401, 403, 404, 409, 413, 415, 416, 429, 503)
 MAKERS: Final = (("create_image", "/id"),)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from control.images.attributes import BY_NAME, checked, require_queued, require_quotas, require_unreserved, writable
-from schemas.errors import BadRequest, Conflict, Forbidden
+from schemas.errors import BadRequest, Conflict, Forbidden, TooLarge
 from schemas.image import Image
 
 MEDIA_TYPES: Final = (
@@ -14,6 +14,9 @@ MEDIA_TYPES: Final = (
     "application/openstack-images-v2.0-json-patch",
 )
 OPERATIONS: Final = ("add", "remove", "replace")
+
+
+MOST_CHANGES: Final = 512
 
 
 @frozen
@@ -26,6 +29,8 @@ class Change:
 def parse_patch(body: Any) -> list[Change]:
     if not isinstance(body, list):
         raise BadRequest("Request body must be a JSON array of operation objects.")
+    if len(body) > MOST_CHANGES:
+        raise TooLarge(f"More than {MOST_CHANGES} operations in one request.")
     return [_parse(operation) for operation in body]
 
 
@@ -74,6 +79,8 @@ def _pointed(pointer: str) -> str:
     for found, fault in faults:
         if found:
             raise BadRequest(f"Pointer `{pointer}` {fault}.")
+    if pointer.startswith("/locations/"):
+        return "locations"  # which is refused as a whole
     if "/" in pointer[1:]:
         raise BadRequest(f"Invalid JSON pointer for this resource: '{pointer}'")
     return pointer[1:].replace("~1", "/").replace("~0", "~").strip()

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from control.images.access import require_seen
 from control.images.blobs import Blobs
 from control.images.policy import check
+from control.images.quota import charge, require_small
 from control.rules import Rules
 from kv.keys import Global
 from kv.store import Store
@@ -44,8 +45,13 @@ class Shelf:
             if changed == stored.value:
                 return changed
             changed = evolve(changed, updated=datetime.now(UTC))
+            require_small(changed)
+            txn = Txn("image-update").replace(stored, changed)
+            if changed.owner != stored.value.owner:
+                await charge(self.store, txn, stored.value.owner, -1, -(changed.size or 0))
+                await charge(self.store, txn, changed.owner, 1, changed.size or 0)
             try:
-                await self.store.commit(Txn("image-update").replace(stored, changed))
+                await self.store.commit(txn)
             except CompareFailed:
                 continue
             return changed
@@ -58,6 +64,7 @@ class Shelf:
             if stored.value.protected:
                 raise Forbidden(f"Image {image_id} is protected and cannot be deleted.")
             txn = Txn("image-delete").remove(stored)
+            await charge(self.store, txn, stored.value.owner, -1, -(stored.value.size or 0))
             waste = await self.blobs.released(txn, stored.value, datetime.now(UTC))
             try:
                 await self.store.commit(txn)

@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from control.images.blobs import Blobs, until, upload_seconds
 from control.images.formats import check_format
 from control.images.inspection import Findings, Inspection, require_declared
+from control.images.quota import UNLIMITED, ImageLimits, charge
 from control.images.spool import Spooled
 from kv.keys import Global
 from kv.txn import Stored, Txn
@@ -50,7 +51,7 @@ def check_bytes(image: Image, head: bytes, size: int, findings: Findings) -> int
     return virtual if virtual is not None else inner
 
 
-async def store_image(blobs: Blobs, stored: Stored[Image], spool: Spooled) -> Image:
+async def store_image(blobs: Blobs, stored: Stored[Image], spool: Spooled, limits: ImageLimits = UNLIMITED) -> Image:
     """The active image. Raises Conflict or Gone when somebody else changed its state meanwhile, Unavailable when the
     object store failed, BadRequest when the bytes are not of the image's formats."""
     virtual_size = check_bytes(stored.value, spool.head, spool.facts.size, spool.findings)
@@ -58,7 +59,7 @@ async def store_image(blobs: Blobs, stored: Stored[Image], spool: Spooled) -> Im
     async with _bounded(blobs, saving, spool.facts.size):
         for _ in range(TRIES):
             filled = await _fill(blobs, saving.upload or "", spool)
-            active = await _activate(blobs, saving, filled, spool.facts, virtual_size)
+            active = await _activate(blobs, saving, filled, spool.facts, virtual_size, limits)
             if active is not None:
                 return active
         raise _restless(saving)
@@ -100,7 +101,7 @@ async def _mark_staged(blobs: Blobs, uploading: Image, facts: Facts) -> bool:
     return True
 
 
-async def import_image(blobs: Blobs, stored: Stored[Image], facts: Facts) -> Image:
+async def import_image(blobs: Blobs, stored: Stored[Image], facts: Facts, limits: ImageLimits = UNLIMITED) -> Image:
     """The active image, from the staged bytes. Raises as `store_image`, and BadRequest when the bytes are not of the
     image's format."""
     now, name = datetime.now(UTC), stored.value.upload or ""
@@ -124,7 +125,7 @@ async def import_image(blobs: Blobs, stored: Stored[Image], facts: Facts) -> Ima
             blob = await blobs.store.get(Global.BLOBS(facts.sha256))
             good = blob is not None and await blobs.verified(blob.value.object, facts.sha256)
             filled = Filled(blob.value.object if blob and good else name, own=not good, blob=blob)
-            active = await _activate(blobs, importing, filled, facts, virtual)
+            active = await _activate(blobs, importing, filled, facts, virtual, limits)
             if active is not None:
                 return active
         raise _restless(importing)
@@ -169,7 +170,7 @@ async def _fill(blobs: Blobs, name: str, spool: Spooled) -> Filled:
 
 
 async def _activate(
-    blobs: Blobs, saving: Image, filled: Filled, facts: Facts, virtual_size: int | None
+    blobs: Blobs, saving: Image, filled: Filled, facts: Facts, virtual_size: int | None, limits: ImageLimits
 ) -> Image | None:
     """None when the bytes have to be looked at again."""
     blob_key = Global.BLOBS(facts.sha256)
@@ -202,6 +203,7 @@ async def _activate(
         )
         images = (blob.value.images if blob else frozenset()) | {active.id}
         txn = Txn("image-activate").replace(image, active)
+        await charge(blobs.store, txn, active.owner, 0, facts.size, limits)
         txn.remove(waste) if filled.own else txn.unchanged(waste)
         txn.at(blob_key, _revision(blob)).put(
             blob_key, Blob(f"sha256:{facts.sha256}", filled.object, facts.size, images)

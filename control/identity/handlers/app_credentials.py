@@ -11,6 +11,7 @@ from control.identity import app_credentials
 from control.identity.accounts import no_grant
 from control.identity.call import Call
 from control.identity.http import json_answer
+from control.identity.passwords import LONGEST_PASSWORD
 from control.identity.schemas import validate
 from control.identity.views import app_credential_view
 from kv.keys import Global
@@ -38,6 +39,8 @@ async def create_application_credential(call: Call) -> Response:
         raise BadRequest("Invalid application credential: this site has no access rules; leave access_rules out.")
     if call.standing.project is None:
         raise Forbidden("You are not authorized to perform the requested action: it takes a token for a project.")
+    if len(given.get("secret") or "") > LONGEST_PASSWORD:
+        raise BadRequest(f"Invalid application credential: the secret is longer than {LONGEST_PASSWORD} characters.")
     secret = given.get("secret") or secrets.token_urlsafe(SECRET_BYTES)
     roles = _roles(call, given.get("roles") or [])
     app = AppCredential(
@@ -51,7 +54,7 @@ async def create_application_credential(call: Call) -> Response:
         expires=_expiry(given.get("expires_at")),
         unrestricted=given.get("unrestricted", False),
     )
-    await call.desk.seen(await app_credentials.create(call.desk.store, app))
+    await call.desk.seen(await app_credentials.create(call.desk.store, app, call.desk.app_credentials_per_user))
     return json_answer({"application_credential": _view(call, app) | {"secret": secret}}, 201)
 
 

@@ -30,7 +30,7 @@ async def upload_image(call: Call) -> Response:
     async with receive(call) as spool:
         stored = await call.image("upload_image")  # it may have changed while the bytes came in
         _require_ready(stored.value)
-        await store_image(call.desk.blobs, stored, spool)
+        await store_image(call.desk.blobs, stored, spool, call.limits)
     return Response(status_code=204)
 
 
@@ -60,10 +60,14 @@ async def download_blob(desk: Desk, request: Request) -> Response:
 async def receive(call: Call) -> AsyncIterator[Spooled]:
     """The body of an upload, whole and not too large. Raises before it is read where it could not be kept."""
     announced = call.request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > call.desk.max_bytes:
+    if announced.isdecimal() and int(announced[:19]) > call.desk.max_bytes:
         raise TooLarge(f"Denying attempt to upload image larger than {call.desk.max_bytes} bytes.")
     call.desk.blobs.objects.require_reachable()
-    async with spooled(_body(call.request), call.desk.max_bytes, call.desk.spool_dir) as spool:
+    body = _body(call.request)
+    async with (
+        call.desk.slots.one(call.who.project),
+        spooled(body, call.desk.max_bytes, call.desk.spool_dir) as spool,
+    ):
         _require_whole(call.request, spool.facts.size)
         yield spool
 
@@ -86,7 +90,7 @@ def _range(header: str | None, size: int) -> Range | None:
     """None: all. Raises RangeUnsatisfiable for what is not one range within the image."""
     if header is None:
         return None
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
+    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header.strip())
     first, last = found.groups() if found else ("", "")
     start = int(first) if first else max(0, size - int(last)) if last else size
     end = min(size, int(last) + 1) if first and last else size

@@ -15,6 +15,8 @@ from control.images.handlers.imports import METHODS
 from control.images.patch import MEDIA_TYPES, Change, apply_patch, parse_patch
 from control.images.policy import check, may
 from control.images.query import first_link, next_link, page, parse_query
+from control.images.quota import charge, require_small
+from control.images.shelf import TRIES
 from control.images.views import STORE, image_view
 from kv.keys import Global
 from kv.txn import Txn
@@ -36,13 +38,8 @@ async def create_image(call: Call) -> Response:
             raise Forbidden(f"You are not permitted to create images owned by '{image.owner}'.")
         raise Forbidden("You are not authorized to complete add_image action.")
     _check_visibility(call, image)
-    txn = Txn("image-create").create(Global.IMAGES(image.id), image)
-    if "id" in body:
-        _choose_id(call, image.id, txn)
-    try:
-        await call.desk.store.commit(txn)
-    except CompareFailed as error:
-        raise _id_taken(image.id) from error
+    require_small(image)
+    await _commit_new(call, image, chosen="id" in body)
     headers = {
         "Location": f"{call.desk.api_url}/image/v2/images/{image.id}",
         "OpenStack-image-import-methods": ",".join(METHODS),
@@ -115,6 +112,23 @@ async def delete_tag(call: Call) -> Response:
 
     await call.change(untagged)
     return Response(status_code=204)
+
+
+async def _commit_new(call: Call, image: Image, *, chosen: bool) -> None:
+    store = call.desk.store
+    for _ in range(TRIES):
+        txn = Txn("image-create").create(Global.IMAGES(image.id), image)
+        if chosen:
+            _choose_id(call, image.id, txn)
+        await charge(store, txn, image.owner, 1, 0, call.limits)
+        try:
+            await store.commit(txn)
+        except CompareFailed as error:
+            if any(await store.read(Global.IMAGES(image.id), Global.IMAGE_IDS(image.id))):
+                raise _id_taken(image.id) from error
+            continue  # another image of the project was made or deleted
+        return
+    raise Conflict("Other images of the project keep being changed: try again.")
 
 
 def _choose_id(call: Call, image_id: str, txn: Txn) -> None:

@@ -40,7 +40,7 @@ async def import_bytes(call: Call) -> Response:
         raise Conflict(f"Image {image.id} is being imported already.")
     if image.status != "uploading" or image.staged is None:
         raise Conflict(f"Image needs to be staged before '{METHODS[0]}' method can be used")
-    await import_image(call.desk.blobs, stored, image.staged)
+    await import_image(call.desk.blobs, stored, image.staged, call.limits)
     return Response(status_code=202)
 
 
