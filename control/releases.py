@@ -124,8 +124,7 @@ def attend_top(top: Top, binary: str, pod: str, *, tells_cells: bool = False) ->
 
     async def found(release: int) -> None:
         _speak(top.store, top.bus, release)
-        for cell in top.cells.all():
-            await _in_cell(cell, release, tells_cells)
+        await asyncio.gather(*(_in_cell(cell, release, tells_cells) for cell in top.cells.all()))
 
     return Attendance(top.store, Global.SERVICES(binary, pod), lambda: oldest(top.store, Global.SERVICES), found)
 

@@ -40,6 +40,9 @@ class Backend(Protocol):
     async def revoke(self, lease: int) -> None: ...
     async def keepalive_stream(self) -> Stream: ...
     async def watch_stream(self) -> Stream: ...
+    async def probe(self, key: bytes, seconds: float) -> None:
+        """Returns when a member answers a linearizable read, a refusal included; each has so many seconds. Raises
+        StoreUnavailable."""
 
 
 _REFUSALS: Final = frozenset(

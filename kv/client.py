@@ -103,6 +103,21 @@ class Etcd:
     async def watch_stream(self) -> Stream:
         return await self._stream(lambda m: m.watch.Watch)
 
+    async def probe(self, key: bytes, seconds: float) -> None:
+        """Returns when a member answers a linearizable read, a refusal included; each has so many seconds, and one
+        that does not answer is left. Raises StoreUnavailable."""
+        request = rpc.RangeRequest(key=key, count_only=True)
+        for _ in self._members:
+            member = self._members[self._at]
+            try:
+                await member.kv.Range(request, timeout=seconds, metadata=self._token)
+                return
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in NO_ANSWER:
+                    return
+                self._leave(member)
+        raise StoreUnavailable(f"etcd at {self.target} does not answer")
+
     async def _stream(self, method: Callable[[_Member], Callable[..., Any]]) -> Stream:
         member = self._members[self._at]
         try:

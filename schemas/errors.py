@@ -29,6 +29,7 @@
     ├── NotImplementedHere 501
     ├── Unavailable 503
     │   ├── StoreUnavailable 503  etcd did not answer in time
+    │   │   ├── CellDown          ... for a while: nothing was sent to it
     │   │   ├── UnknownOutcome    ... to a write, which may still apply later
     │   │   ├── StoreOverloaded   too many calls wait for etcd: this one was not sent
     │   │   └── HistoryCompacted  etcd no longer has the revision that was asked for
@@ -204,6 +205,10 @@ class Unavailable(KilonovaError):
 
 
 class StoreUnavailable(Unavailable):
+    pass
+
+
+class CellDown(StoreUnavailable):
     pass
 
 

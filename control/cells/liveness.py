@@ -15,6 +15,7 @@ from kv.cache import Cache, Change
 from kv.keys import Cell, Global
 from kv.store import Store
 from runtime import ambient
+from runtime.tasks import restarting
 from schemas.host import Alive, HostMapping
 
 HostStatus = Literal["UP", "DOWN", "MAINTENANCE", "UNKNOWN"]
@@ -106,7 +107,7 @@ class Liveness:
         name = cell.mapping.name
         if name not in self._alive and cell.mapping.bus is not None:
             cache = Cache(cell.store, Cell.ALIVE.under(), _ignore)
-            self._alive[name] = cache, asyncio.create_task(cache.run(), name=f"hosts alive in {name}")
+            self._alive[name] = cache, asyncio.create_task(restarting(cache.run, f"hosts alive in {name}"))
 
     def _leave(self, name: str) -> None:
         if name in self._alive:

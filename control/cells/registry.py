@@ -9,6 +9,7 @@ import structlog
 from attrs import define, evolve
 
 from bus.client import Bus
+from control.cells.breaker import Breaker
 from control.secrets import SiteKey
 from kv.backend import Backend
 from kv.cache import Cache, Change
@@ -32,6 +33,7 @@ class CellAccess:
 
     mapping: CellMapping
     store: Store
+    breaker: Breaker
     bus: Bus | None = None
     connecting: asyncio.Task[None] | None = None
 
@@ -66,7 +68,7 @@ class Cells:
         self._like_bus = like_bus
         self._remembers = remembers
         self._cells: dict[str, CellAccess] = {}
-        self._etcds: dict[StoreSettings, Backend] = {}
+        self._etcds: dict[StoreSettings, Breaker] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -82,6 +84,10 @@ class Cells:
 
     def enabled(self) -> frozenset[str]:
         return frozenset(n for n, c in self._cells.items() if n != CELL0 and not c.mapping.disabled)
+
+    def answering(self) -> frozenset[str]:
+        """Enabled cells whose etcd is not known to be down."""
+        return frozenset(name for name in self.enabled() if not self._cells[name].breaker.open)
 
     def access(self, name: str) -> CellAccess:
         try:
@@ -101,7 +107,7 @@ class Cells:
     async def close(self) -> None:
         for cell in list(self._cells.values()):
             await self._disconnect(cell)
-        for etcd in self._etcds.values():
+        for etcd in list(self._etcds.values()):
             await etcd.close()
 
     def _changed(self, change: Change[CellMapping]) -> None:
@@ -121,8 +127,8 @@ class Cells:
             self._join(new)
 
     def _join(self, mapping: CellMapping) -> None:
-        store = Store(self._etcd(self._store_settings(mapping.store)), mapping.store.prefix, self._remembers)
-        cell = CellAccess(mapping, store)
+        breaker = self._etcd(self._store_settings(mapping.store))
+        cell = CellAccess(mapping, Store(breaker, mapping.store.prefix, self._remembers), breaker)
         self._cells[mapping.name] = cell
         if mapping.bus and self._with_bus:
             cell.connecting = asyncio.create_task(self._reach(cell, mapping.bus), name=f"reach {mapping.name}")
@@ -143,12 +149,21 @@ class Cells:
             cell.connecting.cancel()
         if cell.bus:
             await cell.bus.drain()
+        await self._close_unused(cell.breaker)
 
-    def _etcd(self, settings: StoreSettings) -> Backend:
+    async def _close_unused(self, breaker: Breaker) -> None:
+        """The connection of a cell that has left, unless another one is on the same cluster."""
+        if any(cell.breaker is breaker for cell in self._cells.values()):
+            return
+        for settings in [s for s, known in self._etcds.items() if known is breaker]:
+            del self._etcds[settings]
+            await breaker.close()
+
+    def _etcd(self, settings: StoreSettings) -> Breaker:
         """Cells on one cluster share its connection."""
         shared = evolve(settings, prefix="")
         if shared not in self._etcds:
-            self._etcds[shared] = self._open_etcd(shared)
+            self._etcds[shared] = Breaker(self._open_etcd(shared), f"{settings.prefix}probe".encode())
         return self._etcds[shared]
 
     def _store_settings(self, address: StoreAddress) -> StoreSettings:

@@ -16,6 +16,7 @@ from kv.follow import Follower
 from kv.keys import Cell, Global
 from kv.store import Store
 from kv.txn import Stored, Txn
+from runtime.tasks import restarting
 from schemas.aggregate import Aggregate
 from schemas.group import ServerGroup
 from schemas.host import Alive, FailedBuilds, Host, HostMapping
@@ -102,8 +103,10 @@ class Feed:
 
     def usable_cells(self) -> frozenset[str]:
         """Enabled cells whose watches are alive: a cell that is not heard of takes nothing."""
-        enabled = self._cells_known.enabled()
-        return frozenset(n for n, f in self._cells.items() if n in enabled and f.alive.connected and f.hosts.connected)
+        answering = self._cells_known.answering()
+        return frozenset(
+            n for n, f in self._cells.items() if n in answering and f.alive.connected and f.hosts.connected
+        )
 
     async def run(self) -> None:
         for name in self._cells_known.names():
@@ -123,7 +126,8 @@ class Feed:
         hosts = Cache(cell.store, Cell.HOSTS.under(), self._host)
         alive = Cache(cell.store, Cell.ALIVE.under(), self._alive)
         failed = Cache(cell.store, Cell.FAILED_BUILDS.under(), self._failed)
-        tasks = [asyncio.create_task(c.run(), name=f"watch {name}") for c in (hosts, alive, failed)]
+        runs = [*(restarting(c.run, f"watch {name}") for c in (hosts, alive, failed)), cell.breaker.keep_probing()]
+        tasks = [asyncio.create_task(run, name=f"watch {name}") for run in runs]
         self._cells[name] = _CellFeed(hosts, alive, tasks)
 
     def _leave(self, name: str) -> None:

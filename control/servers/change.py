@@ -1,5 +1,6 @@
 """Changes of existing servers: each one transaction in the server's cell that also holds its operation."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from attrs import evolve, frozen
 
 from control.servers.commits import commit_settled, retried
 from control.servers.deletion import deletion, removal
-from control.servers.find import key_in_cell, not_found
+from control.servers.find import CELL_SECONDS, key_in_cell, not_found
 from control.servers.handover import is_sealed, with_user_fields
 from control.servers.history import plain_action
 from control.servers.states import check_allowed
@@ -18,7 +19,7 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import CompareFailed, Locked, Unavailable
+from schemas.errors import CompareFailed, Locked, StoreUnavailable, Unavailable
 from schemas.identity import Identity
 from schemas.messages import Wake
 from schemas.operation import Line, Operation
@@ -194,9 +195,13 @@ async def locate(top: Top, identity: Identity, uuid: str, *, any_project: bool =
     cell = mapping.value.cell
     if cell is None:
         raise CompareFailed("it moved between two reads")
-    instance, operation = await top.cells.store(cell).read(
-        key_in_cell(mapping.value), Cell.OPERATIONS(shard_of(uuid), uuid)
-    )
+    try:
+        async with asyncio.timeout(CELL_SECONDS):
+            instance, operation = await top.cells.store(cell).read(
+                key_in_cell(mapping.value), Cell.OPERATIONS(shard_of(uuid), uuid)
+            )
+    except (StoreUnavailable, TimeoutError) as error:
+        raise Unavailable(f"The cell of instance {uuid} does not answer; try again later") from error
     if instance is None:
         again = await top.store.get(Global.INSTANCES(uuid))
         if again is None or again.mod_revision == mapping.mod_revision:

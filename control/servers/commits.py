@@ -11,6 +11,8 @@ from schemas.errors import CompareFailed, StoreUnavailable, UnknownOutcome
 R = TypeVar("R")
 
 ATTEMPTS: Final = 10
+SETTLE_SECONDS: Final = 5.0
+"""How long an unknown outcome is asked for: the caller is told then that it is not known."""
 
 
 async def commit_settled(store: Store, txn: Txn, pivot: Stored[Any], applied: Callable[[], Awaitable[bool]]) -> None:
@@ -25,6 +27,7 @@ async def commit_settled(store: Store, txn: Txn, pivot: Stored[Any], applied: Ca
         return
     except UnknownOutcome:
         pass
+    until = asyncio.get_running_loop().time() + SETTLE_SECONDS
     for attempt in range(ATTEMPTS):
         try:
             current = await store.get(pivot.key)
@@ -40,6 +43,8 @@ async def commit_settled(store: Store, txn: Txn, pivot: Stored[Any], applied: Ca
                 return
             raise
         except StoreUnavailable:
+            if asyncio.get_running_loop().time() >= until:
+                break
             await asyncio.sleep(0.1 * 2 ** min(attempt, 4))
     raise StoreUnavailable(f"{txn.purpose}: the store did not say whether it was done; look again before repeating it")
 

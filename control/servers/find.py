@@ -94,7 +94,9 @@ async def _at_home(top: Top, mapping: InstanceMapping) -> Found | None:
     try:
         async with asyncio.timeout(CELL_SECONDS):
             stored = await top.cells.store(cell).get(key_in_cell(mapping))
-    except (StoreUnavailable, TimeoutError, NotFound):
+    except (StoreUnavailable, TimeoutError):
+        return await unknown(top, mapping)
+    except NotFound:
         return None
     if stored is None or stored.value.launched is None:
         return None
@@ -125,13 +127,19 @@ async def unknown(top: Top, mapping: InstanceMapping) -> Found:
 async def find_deleted(top: Top, identity: Identity, uuid: str, *, any_project: bool = False) -> Found:
     """A server that is gone and still remembered. Raises NotFound."""
     days = days_of_deletion(top, None)
-    for cell in [*top.cells.names(), CELL0]:
-        with suppress(StoreUnavailable, TimeoutError):
+
+    async def kept_in(cell: str) -> Found | None:
+        with suppress(StoreUnavailable, TimeoutError, NotFound):
             async with asyncio.timeout(CELL_SECONDS):
                 kept = await top.cells.store(cell).read_all([Cell.DELETED(day, uuid) for day in days])
             for stored in kept:
                 if stored and (any_project or stored.value.instance["project"] == identity.project):
                     return remembered(stored.value, cell)
+        return None
+
+    for found in await asyncio.gather(*(kept_in(cell) for cell in [*top.cells.names(), CELL0])):
+        if found is not None:
+            return found
     raise not_found(uuid)
 
 

@@ -12,6 +12,7 @@ from kv.twin.cluster import Cluster
 from kv.twin.faults import Faults, Late, Lost
 from kv.twin.refusals import CLOSED, TIMED_OUT, UNREACHABLE, refused
 from kv.twin.streams import TwinStream
+from schemas.errors import StoreUnavailable
 
 Q = TypeVar("Q")
 T = TypeVar("T")
@@ -66,6 +67,14 @@ class Twin:
         self._streams = [s for s in self._streams if s.open]
         self._streams.append(stream)
         return stream
+
+    async def probe(self, key: bytes, seconds: float) -> None:
+        """Returns when a read is answered within so many seconds. Raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.range(rpc.RangeRequest(key=key, count_only=True))
+        except TimeoutError:
+            raise StoreUnavailable(f"etcd at {self.target} does not answer") from None
 
     async def _call(self, name: str, method: Callable[[Q], T], request: Q, *, writes: bool) -> T:
         self._check_open()
