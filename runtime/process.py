@@ -11,6 +11,7 @@ import uvloop
 
 from runtime.health import Health, serve_health
 from runtime.logs import configure_logs
+from runtime.loop_lag import watch_loop
 from schemas.settings import ProcessSettings
 
 log = structlog.get_logger()
@@ -41,15 +42,16 @@ async def _live(name: str, settings: ProcessSettings, role: Role) -> None:
     log.info("started", process=name)
     serving = asyncio.create_task(serve_health(settings, health), name="health")
     working = asyncio.create_task(role(health, stopping), name=name)
+    watching = asyncio.create_task(watch_loop(), name="event loop's lag")
     try:
         done, _ = await asyncio.wait([serving, working], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
         health.draining = True
-        for task in (working, serving):
+        for task in (working, serving, watching):
             task.cancel()
-        await asyncio.gather(serving, working, return_exceptions=True)
+        await asyncio.gather(serving, working, watching, return_exceptions=True)
     log.info("ended", process=name)
 
 
