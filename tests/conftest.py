@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from compares import hold_to_compares
 from hypothesis import HealthCheck, settings
 from leaks import leaks, leaks_in_logs
 from substrate import EtcdServer, NatsServer, map_site, running, running_etcd, running_nats
@@ -52,6 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_configure() -> None:
     """Logs are written as a process of the product writes them, so that what they hold can be judged."""
     configure_logs("tests", "info", "json")
+    hold_to_compares()
     structlog.configure(
         logger_factory=lambda *_: structlog.PrintLogger(sys.stdout),  # as it is when a line is written: pytest's
         cache_logger_on_first_use=False,

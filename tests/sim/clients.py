@@ -205,7 +205,7 @@ async def _show(top: Top, identity: Identity, uuid: str) -> None:
 
 
 async def _list(top: Top, identity: Identity) -> None:
-    await list_servers(top, project=identity.project, marker=None, limit=10, wants=lambda _: True)
+    await list_servers(top, project=identity.project, limit=10)
 
 
 async def _create_group(top: Top, identity: Identity, random: Random, groups: Groups) -> None:

@@ -5,6 +5,7 @@
     I4  no server has a running guest on two hosts
     I5  no claim breaks a hard policy of a server group
     I6  no charge exceeds the limits in force
+    R3  every transaction compares what it stands on (design's third rule, tests/compares.py)
     I9  no build is refused while a host that could take it is alive and reachable
 
 What has to hold within a time, or at rest, is in `run` and `invariants`.
@@ -20,10 +21,12 @@ from attrs import define, field
 
 from control.placement.groups import limit_of
 from kv.twin.mvcc import Change
+from kv.txn import Txn
 from schemas.codec import loads
 from schemas.group import ServerGroup
 from schemas.quota import DEFAULT_LIMITS
 from schemas.server import CELL0
+from tests.compares import unguarded
 from tests.sim.guests import Guests
 from tests.sim.promises import Promises
 from tests.sim.site import GLOBAL, PREFIXES, Site
@@ -70,6 +73,11 @@ class Monitor:
         if what not in self._said:
             self._said[what] = None
             self.violations.append(f"{invariant} at {self.site.loop.time():.3f}: {what}")
+
+    def committing(self, txn: Txn) -> None:
+        """To be called with each transaction before it is sent."""
+        for missing in unguarded(txn):
+            self.report("R3", missing)
 
     async def run(self) -> None:
         """Looks every half second at what changes without a transaction. Until cancelled."""

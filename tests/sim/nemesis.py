@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from kv.keys import Cell, Global
+from kv.store import Store
 from kv.txn import Txn
 from schemas.shards import SHARDS
 from tests.sim.loop import PROCESS, outside
@@ -67,6 +68,8 @@ class Nemesis:
     faults: dict[str, float]
     aim: str = ""
     aim_odds: float = 0.25
+    races: float = 0.0
+    """the chance of each commit that a record which it writes is rewritten at the last moment, as it is"""
     kills: int = 0
     happened: dict[str, int] = field(factory=dict)
     _tasks: dict[asyncio.Task[None], None] = field(factory=dict)
@@ -87,10 +90,12 @@ class Nemesis:
         for task in self._tasks:
             task.cancel()
 
-    async def before_commit(self, txn: Txn) -> None:
+    async def before_commit(self, store: Store, txn: Txn) -> None:
         """A hook around every commit: now and then its whole process stands still between read and commit, or only
         this commit is late."""
         process = PROCESS.get()
+        if process is not None and self.races and self.random.random() < self.races:
+            self._race(store, txn)
         if process is None or txn.purpose != self.aim or self.random.random() > self.aim_odds:
             return
         seconds = self.random.choice([0.3, 2.0, self.random.uniform(0, 9)])
@@ -100,6 +105,17 @@ class Nemesis:
             await asyncio.sleep(0)
         else:
             await asyncio.sleep(seconds)
+
+    def _race(self, store: Store, txn: Txn) -> None:
+        """As when another process writes one of the same records between read and commit: the transaction must lose,
+        and be decided again."""
+        place = next(p for p in self.site.places.values() if p.cluster is store.etcd.cluster)  # type: ignore[attr-defined]
+        if not place.whole:
+            return
+        there = [kv for path in txn.writes if (kv := place.get((store.prefix + path).encode())) is not None]
+        if there:
+            kv = self.random.choice(there)
+            outside(place.write, kv.key, kv.value, kv.lease)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

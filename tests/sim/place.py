@@ -158,9 +158,14 @@ class Place:
         self.links[link] = None
         return link
 
-    def write(self, key: bytes, value: bytes) -> None:
-        """As a hand in the store."""
-        put = rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value))
+    def get(self, key: bytes) -> Any:
+        """The KeyValue, or None."""
+        found = self.cluster.range(rpc.RangeRequest(key=key)).kvs
+        return found[0] if found else None
+
+    def write(self, key: bytes, value: bytes, lease: int = 0) -> None:
+        """As an operator's hand in the store."""
+        put = rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value, lease=lease))
         self.cluster.txn(rpc.TxnRequest(success=[put]))
 
     def freeze(self) -> None:

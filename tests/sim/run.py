@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 
 from control.servers import expansion
 from kv.keys import Global
+from kv.store import Store
 from kv.twin.faults import Odds
 from kv.txn import Txn
 from tests.sim.bus import Weather
@@ -44,6 +45,8 @@ class Plan:
     """the purpose whose commits are held up; empty: the seed draws one"""
     bare: bool | None = None
     """without inventories, upkeep and rescans, so that guards hold alone; None: the seed draws"""
+    rules: bool = True
+    """whether transactions are held to tests/compares.py, beside what follows from them"""
     hook: Hook | None = None
     """sees every transaction before it is sent, after the nemesis"""
 
@@ -92,14 +95,17 @@ async def _run(loop: VirtualLoop, random: Random, outcome: Outcome, plan: Plan) 
         if flaky:
             host.fail("spawn", 0.2)
     faults = {name: weight for name, weight in WEIGHTS.items() if name not in plan.off and not (bare and name in DEAF)}
-    nemesis = Nemesis(site, Random(random.random()), faults, plan.aim or aim)
+    races = random.choice([0.0, 0.03])
+    nemesis = Nemesis(site, Random(random.random()), faults, plan.aim or aim, races=races)
     does = {name: weight for name, weight in OPERATES.items() if name not in plan.off}
     operator = Operator(site, Random(random.random()), monitor, does)
 
-    async def hook(store: object, txn: Txn) -> None:
-        await nemesis.before_commit(txn)
+    async def hook(store: Store, txn: Txn) -> None:
+        await nemesis.before_commit(store, txn)
         if plan.hook is not None:
-            await plan.hook(store, txn)  # type: ignore[arg-type]
+            await plan.hook(store, txn)
+        if plan.rules:
+            monitor.committing(txn)
 
     with hooked(hook):
         await _story(site, random, outcome, promised, monitor, nemesis, operator)

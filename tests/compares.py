@@ -1,0 +1,553 @@
+"""Which records each transaction must compare: design's third rule as a table, held by every test that commits.
+
+A transaction compares every record that it writes, but for those in BLIND with the reason why nothing is lost,
+and it compares the records in STANDS_ON, which it does not write. `unguarded` tells what a transaction leaves out.
+"""
+
+import re
+from collections.abc import Iterator
+from string import Formatter
+from typing import Any, Final
+
+from kv.keys import Cell, Family, Global
+from kv.store import Store
+from kv.txn import Txn
+
+NEW: Final = "new with its server, whose mapping or parent is compared and whose id no other process knows"
+FOLLOWS: Final = "follows from a record that is compared; nothing else writes it"
+HISTORY: Final = "history, written once by the owner of what is compared"
+OUTBOX: Final = "one of each attempt, written and removed with the operation, mapping or fence that is compared"
+WEIGHS: Final = "only weighs in a choice, or is looked for again when it is left behind"
+OWN: Final = "written by the one process whose it is, under its lease or its shard's"
+SAID: Final = "the last word counts, whatever was there"
+GONE: Final = "the host is gone at the top, where mapping and claims are compared"
+
+BLIND: Final[dict[str, dict[str, str]]] = {
+    "accept server": {
+        "by-time/{time_key}": NEW,
+        "operations/{shard}/{uuid}": NEW,
+        "projects/{project}/instances/{time_key}": NEW,
+        "requests/{uuid}": NEW,
+        "specs/{uuid}": NEW,
+    },
+    "app-credential-delete": {"app-credential-names/{user}/{name}": FOLLOWS, "app-credentials/{id}": SAID},
+    "app-credentials-delete": {"app-credential-names/{user}/{name}": FOLLOWS, "app-credentials/{id}": SAID},
+    "attend": {"services/{binary}/{pod}": OWN},
+    "boot finish": {"actions/{uuid}/{request_id}": HISTORY, "failed-builds/{host}": WEIGHS},
+    "bury": {"actions/{uuid}/{request_id}": HISTORY},
+    "cancel": {
+        "by-time/{time_key}": FOLLOWS,
+        "projects/{project}/instances/{time_key}": FOLLOWS,
+        "specs/{uuid}": FOLLOWS,
+    },
+    "clear cell": {"by-host/{host}/{uuid}": FOLLOWS, "outbox/{uuid}/{attempt}": OUTBOX},
+    "create group": {"project-groups/{project}/{time_key}": FOLLOWS},
+    "delete finish": {
+        "actions/{uuid}/{request_id}": HISTORY,
+        "by-host/{host}/{uuid}": FOLLOWS,
+        "deleted/{day}/{uuid}": HISTORY,
+        "outbox/{uuid}/{attempt}": OUTBOX,
+    },
+    "delete flavor": {"flavor-names/{name}": FOLLOWS},
+    "delete from cell0": {"deleted/{day}/{uuid}": HISTORY, "outbox/{uuid}/{attempt}": OUTBOX},
+    "delete group": {"project-groups/{project}/{time_key}": FOLLOWS},
+    "delete provider": {"placement/names/{name}": FOLLOWS},
+    "dig up": {"actions/{uuid}/{request_id}": HISTORY},
+    "expand": {
+        "by-time/{time_key}": NEW,
+        "operations/{shard}/{uuid}": NEW,
+        "projects/{project}/instances/{time_key}": NEW,
+        "requests/{uuid}": NEW,
+        "specs/{uuid}": NEW,
+    },
+    "forget server": {
+        "by-time/{time_key}": FOLLOWS,
+        "projects/{project}/instances/{time_key}": FOLLOWS,
+        "specs/{uuid}": FOLLOWS,
+    },
+    "give back": {"failed-builds/{host}": WEIGHS, "outbox/{uuid}/{attempt}": OUTBOX},
+    "grants-delete": {"assignments/{user}/{project}": SAID},
+    "guest changed": {"actions/{uuid}/{request_id}": HISTORY},
+    "hand over": {"projects/{project}/instances/{time_key}": FOLLOWS},
+    "image-activate": {"waste/{object}": WEIGHS},
+    "join": {"members/{pod}": OWN},
+    "outbox done": {"outbox/{uuid}/{attempt}": OUTBOX},
+    "pause finish": {"actions/{uuid}/{request_id}": HISTORY},
+    "place": {"by-host/{host}/{uuid}": FOLLOWS, "user-data/{uuid}": FOLLOWS},
+    "project-delete": {"project-names/{name}": FOLLOWS},
+    "project-update": {"project-names/{name}": FOLLOWS},
+    "reboot-hard finish": {"actions/{uuid}/{request_id}": HISTORY},
+    "reboot-soft finish": {"actions/{uuid}/{request_id}": HISTORY},
+    "region": {"regions/{id}": SAID},
+    "register host": {"alive/{host}": OWN, "hosts/{host}": OWN},
+    "remove host": {"alive/{host}": GONE, "hosts/{host}": GONE, "services/{binary}/{pod}": GONE},
+    "rename provider": {"placement/names/{name}": FOLLOWS},
+    "reset quotas": {"quotas/limits/{project}": SAID, "quotas/user-limits/{project}/{user}": SAID},
+    "reset state": {"actions/{uuid}/{request_id}": HISTORY},
+    "resume finish": {"actions/{uuid}/{request_id}": HISTORY},
+    "set quotas": {"quotas/limits/{project}": SAID},
+    "start finish": {"actions/{uuid}/{request_id}": HISTORY},
+    "stop finish": {"actions/{uuid}/{request_id}": HISTORY},
+    "suspend finish": {"actions/{uuid}/{request_id}": HISTORY},
+    "take back": {"projects/{project}/instances/{time_key}": FOLLOWS},
+    "tell release": {"services/{binary}/{pod}": OWN},
+    "token-revoke": {"revoked-tokens/{audit}": SAID},
+    "unpause finish": {"actions/{uuid}/{request_id}": HISTORY},
+    "update server": {"actions/{uuid}/{request_id}": HISTORY},
+    "user-delete": {"user-names/{name}": FOLLOWS},
+    "want image grant": {"outbox/{uuid}/{attempt}": OUTBOX},
+}
+"""purpose -> family of keys -> why it need not be compared"""
+
+STANDS_ON: Final[dict[str, tuple[str, ...]]] = {
+    "aggregate host": ("hosts/{host}",),
+    "app-credential-create": ("users/{id}",),
+    "boot finish": ("leases/{shard}",),
+    "boot step": ("leases/{shard}",),
+    "bury": ("fences/{shard}",),
+    "cancel": ("leases/{shard}",),
+    "cancel done": ("leases/{shard}",),
+    "clear cell": ("fences/{shard}",),
+    "cleared": ("leases/{shard}",),
+    "delete finish": ("leases/{shard}",),
+    "delete provider": ("placement/children/{parent}",),
+    "delete step": ("leases/{shard}",),
+    "dig up": ("fences/{shard}",),
+    "expand": ("leases/{shard}",),
+    "forget server": ("leases/{shard}",),
+    "give back": ("leases/{shard}",),
+    "guest changed": ("leases/{shard}",),
+    "hand over": ("leases/{shard}",),
+    "host facts": ("leases/{shard}",),
+    "image cached": ("leases/{shard}",),
+    "images cached": ("leases/{shard}",),
+    "look into cell": ("fences/{shard}",),
+    "outbox done": ("fences/{shard}",),
+    "pause finish": ("leases/{shard}",),
+    "reboot-hard finish": ("leases/{shard}",),
+    "reboot-hard step": ("leases/{shard}",),
+    "reboot-soft finish": ("leases/{shard}",),
+    "refused": ("leases/{shard}",),
+    "register host": ("leases/{shard}",),
+    "renew image grant": ("fences/{shard}",),
+    "report host": ("leases/{shard}",),
+    "resume finish": ("leases/{shard}",),
+    "seal server": ("fences/{shard}",),
+    "start finish": ("leases/{shard}",),
+    "stop finish": ("leases/{shard}",),
+    "suspend finish": ("leases/{shard}",),
+    "take back": ("leases/{shard}",),
+    "take over": ("leases/{shard}",),
+    "unpause finish": ("leases/{shard}",),
+    "want image grant": ("leases/{shard}",),
+}
+"""purpose -> families that each such transaction compares and does not write"""
+
+STANDS_ON_SOMETIMES: Final = (
+    ("release", "placement/providers/{uuid}"),
+    ("accept delete", "fences/{shard}"),
+    ("allocate", "placement/providers/{uuid}"),
+    ("claim", "cells/{cell}"),
+    ("claim", "groups/{uuid}"),
+    ("claim", "hosts/{host}"),
+    ("claim", "placement/providers/{uuid}"),
+    ("create provider", "leases/{shard}"),
+    ("create provider", "placement/providers/{uuid}"),
+    ("guest changed", "operations/{shard}/{uuid}"),
+    ("image-activate", "waste/{object}"),
+    ("place", "fences/{shard}"),
+    ("rename provider", "placement/providers/{uuid}"),
+    ("set traits", "placement/erasures/{all}"),
+)
+"""compared by some such transactions: what breaks without them is tested by name"""
+
+REWRITES: Final[dict[str, tuple[str, ...]]] = {
+    "accept action": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "accept delete": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "accept server": (
+        "groups/{uuid}",
+        "instances/{uuid}",
+        "operations/{shard}/{uuid}",
+        "quotas/usage/{project}",
+    ),
+    "aggregate host": (
+        "aggregates/{id}",
+        "counters/{name}",
+        "placement/providers/{uuid}",
+        "placement/usages/{uuid}",
+    ),
+    "aggregate metadata": (
+        "aggregates/{id}",
+        "counters/{name}",
+    ),
+    "allocate": (
+        "groups/{uuid}",
+        "placement/allocations/{consumer}",
+        "placement/providers/{uuid}",
+        "placement/usages/{uuid}",
+    ),
+    "app-credential-create": (
+        "app-credential-names/{user}/{name}",
+        "app-credentials/{id}",
+    ),
+    "boot finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "boot step": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "bury": ("instances/{project}/{time_key}",),
+    "cache images": ("operations/{shard}/{uuid}",),
+    "cancel": (
+        "groups/{uuid}",
+        "instances/{uuid}",
+        "operations/{shard}/{uuid}",
+        "placement/allocations/{consumer}",
+        "placement/usages/{uuid}",
+        "quotas/usage/{project}",
+        "requests/{uuid}",
+    ),
+    "cancel build": (
+        "operations/{shard}/{uuid}",
+        "requests/{uuid}",
+    ),
+    "cancel done": ("operations/{shard}/{uuid}",),
+    "change flavor": ("flavors/{id}",),
+    "claim": (
+        "groups/{uuid}",
+        "operations/{shard}/{uuid}",
+        "placement/allocations/{consumer}",
+        "placement/usages/{uuid}",
+    ),
+    "clear cell": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "cleared": ("operations/{shard}/{uuid}",),
+    "create aggregate": (
+        "aggregates/{id}",
+        "counters/{name}",
+    ),
+    "create flavor": (
+        "flavor-names/{name}",
+        "flavors/{id}",
+    ),
+    "create group": (
+        "groups/{uuid}",
+        "quotas/usage/{project}",
+    ),
+    "create key pair": (
+        "keypair-tallies/{user}",
+        "keypairs/{user}/{name}",
+    ),
+    "create name": (
+        "placement/classes/{name}",
+        "placement/traits/{name}",
+    ),
+    "create provider": (
+        "hosts/{host}",
+        "placement/children/{parent}",
+        "placement/names/{name}",
+        "placement/providers/{uuid}",
+        "placement/usages/{uuid}",
+    ),
+    "delete aggregate": (
+        "aggregates/{id}",
+        "counters/{name}",
+    ),
+    "delete finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "delete flavor": ("flavors/{id}",),
+    "delete from cell0": ("instances/{project}/{time_key}",),
+    "delete group": (
+        "groups/{uuid}",
+        "quotas/usage/{project}",
+    ),
+    "delete key pair": (
+        "keypair-tallies/{user}",
+        "keypairs/{user}/{name}",
+    ),
+    "delete provider": (
+        "hosts/{host}",
+        "placement/children/{parent}",
+        "placement/providers/{uuid}",
+        "placement/usages/{uuid}",
+    ),
+    "delete step": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "dig up": ("instances/{project}/{time_key}",),
+    "erase name": (
+        "placement/classes/{name}",
+        "placement/erasures/{all}",
+        "placement/traits/{name}",
+    ),
+    "expand": (
+        "instances/{uuid}",
+        "operations/{shard}/{uuid}",
+    ),
+    "forget server": (
+        "groups/{uuid}",
+        "instances/{uuid}",
+        "placement/allocations/{consumer}",
+        "placement/usages/{uuid}",
+        "quotas/usage/{project}",
+    ),
+    "give back": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "give shard": ("leases/{shard}",),
+    "grant": ("assignments/{user}/{project}",),
+    "guest changed": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "hand over": (
+        "instances/{uuid}",
+        "operations/{shard}/{uuid}",
+        "requests/{uuid}",
+    ),
+    "host facts": ("hosts/{host}",),
+    "image cached": ("operations/{shard}/{uuid}",),
+    "image-activate": (
+        "blobs/{digest}",
+        "images/{id}",
+        "waste/{object}",
+    ),
+    "image-create": ("images/{id}",),
+    "image-delete": (
+        "blobs/{digest}",
+        "images/{id}",
+        "waste/{object}",
+    ),
+    "image-importing": (
+        "images/{id}",
+        "waste/{object}",
+    ),
+    "image-requeue": ("images/{id}",),
+    "image-saving": (
+        "images/{id}",
+        "waste/{object}",
+    ),
+    "image-staged": (
+        "images/{id}",
+        "waste/{object}",
+    ),
+    "image-update": ("images/{id}",),
+    "image-upload-ended": ("waste/{object}",),
+    "image-uploading": (
+        "images/{id}",
+        "waste/{object}",
+    ),
+    "images cached": ("operations/{shard}/{uuid}",),
+    "map cell": ("cells/{cell}",),
+    "mark name": ("placement/erasures/{all}",),
+    "pause finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "place": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "project-create": (
+        "identity-projects/{id}",
+        "project-names/{name}",
+    ),
+    "project-delete": ("identity-projects/{id}",),
+    "project-update": (
+        "identity-projects/{id}",
+        "project-names/{name}",
+    ),
+    "raise fence": ("fences/{shard}",),
+    "reboot-hard finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "reboot-hard step": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "reboot-soft finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "refence": ("leases/{shard}",),
+    "refused": ("operations/{shard}/{uuid}",),
+    "register host": ("services/{binary}/{pod}",),
+    "release": (
+        "groups/{uuid}",
+        "placement/allocations/{consumer}",
+        "placement/usages/{uuid}",
+    ),
+    "remove host": ("hosts/{host}",),
+    "rename class": (
+        "placement/allocations/{consumer}",
+        "placement/classes/{name}",
+        "placement/erasures/{all}",
+        "placement/providers/{uuid}",
+        "placement/usages/{uuid}",
+    ),
+    "rename provider": (
+        "placement/children/{parent}",
+        "placement/names/{name}",
+        "placement/providers/{uuid}",
+    ),
+    "renew image grant": (
+        "operations/{shard}/{uuid}",
+        "outbox/{uuid}/{attempt}",
+    ),
+    "report host": (
+        "placement/providers/{uuid}",
+        "placement/usages/{uuid}",
+    ),
+    "reset state": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "resume finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "role-create": (
+        "role-names/{name}",
+        "roles/{id}",
+    ),
+    "seal server": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "set aggregates": (
+        "placement/providers/{uuid}",
+        "placement/usages/{uuid}",
+    ),
+    "set host": ("hosts/{host}",),
+    "set quotas": (
+        "quotas/classes/{name}",
+        "quotas/limits/{project}",
+        "quotas/user-limits/{project}/{user}",
+    ),
+    "set traits": (
+        "placement/erasures/{all}",
+        "placement/providers/{uuid}",
+        "placement/usages/{uuid}",
+    ),
+    "settle": ("instances/{project}/{time_key}",),
+    "signing-key": ("keys/{id}",),
+    "start finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "stop finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "suspend finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "take back": (
+        "groups/{uuid}",
+        "instances/{uuid}",
+        "operations/{shard}/{uuid}",
+        "placement/allocations/{consumer}",
+        "placement/usages/{uuid}",
+        "requests/{uuid}",
+    ),
+    "take over": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "take shard": ("leases/{shard}",),
+    "unmark name": ("placement/erasures/{all}",),
+    "unpause finish": (
+        "instances/{project}/{time_key}",
+        "operations/{shard}/{uuid}",
+    ),
+    "update aggregate": (
+        "aggregates/{id}",
+        "counters/{name}",
+    ),
+    "update request": ("requests/{uuid}",),
+    "update server": ("instances/{project}/{time_key}",),
+    "user-create": (
+        "user-names/{name}",
+        "users/{id}",
+    ),
+    "user-delete": ("users/{id}",),
+    "user-update": ("users/{id}",),
+    "want image grant": ("operations/{shard}/{uuid}",),
+    "waste-condemn": ("waste/{object}",),
+    "waste-remove": ("waste/{object}",),
+}
+"""purpose -> families that such transactions compare and write: what `just mutate` removes one at a time"""
+
+
+def unguarded(txn: Txn, *, owners: bool = True) -> list[str]:
+    """What a transaction of the product should compare and does not; other purposes, such as a test's, are free.
+    Without `owners` the fences of shards are left out: parts that a test runs alone have none."""
+    if txn.purpose not in PURPOSES:
+        return []
+    blind = BLIND.get(txn.purpose, {})
+    found = [
+        f"{txn.purpose!r} writes a record of {family} that it does not compare"
+        for path in txn.writes
+        if path not in txn.revisions and (family := family_of(path)) not in blind
+    ]
+    if wanted := STANDS_ON.get(txn.purpose):
+        free = set() if owners else {"leases/{shard}", "fences/{shard}"}
+        compared = {family_of(path) for path in txn.revisions}
+        found += [f"{txn.purpose!r} does not compare {family}" for family in wanted if family not in compared | free]
+    return found
+
+
+def hold_to_compares() -> None:
+    """From now on every commit of this process raises AssertionError when it leaves a compare out."""
+    commit: Any = Store.commit
+
+    async def checked(self: Store, txn: Txn) -> int:
+        missing = unguarded(txn, owners=False)
+        assert not missing, missing
+        revision: int = await commit(self, txn)
+        return revision
+
+    Store.commit = checked  # type: ignore[method-assign]  # the tests stand between the product and its store
+
+
+def family_of(path: str) -> str:
+    """The template in kv.keys of a path, such as `operations/{shard}/{uuid}`."""
+    known = _known.get(path)
+    if known is None:
+        if len(_known) > 100_000:
+            _known.clear()
+        known = _known[path] = next((f for f, pattern in _PATTERNS.items() if pattern.fullmatch(path)), path)
+    return known
+
+
+def _templates() -> Iterator[str]:
+    for table in (Global, Cell):
+        for family in vars(table).values():
+            if isinstance(family, Family):
+                yield family.template
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    parts = ((literal, name) for literal, name, _, _ in Formatter().parse(template))
+    return re.compile("".join(re.escape(literal) + ("[^/]*" if name else "") for literal, name in parts))
+
+
+_PATTERNS: Final = {template: _pattern(template) for template in _templates()}
+_known: Final[dict[str, str]] = {}
+PURPOSES: Final = frozenset(BLIND) | frozenset(STANDS_ON) | frozenset(REWRITES)
