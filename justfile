@@ -60,6 +60,10 @@ fuzz *options: (install "")
 sim *options: (install "")
     @{{ run }} {{ bin }}/python -m tests.sim "$@"
 
+# Plant faults, each compare of each transaction removed among them, and print what catches each: --only claim, --seeds 500.
+mutate *options: (install "")
+    @{{ bin }}/python -m tests.mutate "$@"
+
 # Check format, lint, types and the arrows between the rooms.
 check: (install "")
     {{ bin }}/ruff format --check .

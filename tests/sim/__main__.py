@@ -29,8 +29,8 @@ def _line(_: Any, __: str, event: dict[str, Any]) -> str:
 def _plan(options: argparse.Namespace) -> Plan:
     off = frozenset(options.off.split(",")) if options.off else frozenset()
     if options.all:
-        return Plan(off, aim=options.aim, bare=options.bare)
-    return Plan(off | OFF.keys(), frozenset(TOLERATED), options.aim, options.bare)
+        return Plan(off, aim=options.aim, bare=options.bare, rules=not options.no_rules)
+    return Plan(off | OFF.keys(), frozenset(TOLERATED), options.aim, options.bare, rules=not options.no_rules)
 
 
 def _one(seed: int, plan: Plan) -> bool:
@@ -44,7 +44,7 @@ def _one(seed: int, plan: Plan) -> bool:
     return bool(outcome.violations)
 
 
-def _many(seeds: range, plan: Plan, jobs: int) -> bool:
+def _many(seeds: range, plan: Plan, jobs: int, *, until_failed: bool) -> bool:
     began, failed, servers, kills = time.monotonic(), [], 0, 0
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for outcome in pool.map(run_quietly, seeds, [plan] * len(seeds)):
@@ -53,6 +53,9 @@ def _many(seeds: range, plan: Plan, jobs: int) -> bool:
                 failed.append(outcome.seed)
                 found = [line[:600] for line in outcome.violations[:5]]
                 print(f"seed {outcome.seed}: {len(outcome.violations)} violations", *found, sep="\n  ", flush=True)
+                if until_failed:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    return True
     seconds = time.monotonic() - began
     rate = f"{len(seeds) / seconds * 60:.0f} seeds a minute"
     print(
@@ -71,11 +74,15 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also those that tests/sim/switches.py keeps off")
     parser.add_argument("--aim", default="", help="the purpose whose commits are held up; else each seed draws one")
     parser.add_argument("--bare", action="store_true", default=None, help="without what repairs later: guards alone")
+    parser.add_argument("--until-failed", action="store_true", help="end with the first seed that fails")
+    parser.add_argument("--no-rules", action="store_true", help="transactions are not held to tests/compares.py")
     options = parser.parse_args()
     plan = _plan(options)
     if options.seed is not None:
         return _one(options.seed, plan)
-    return _many(range(options.first, options.first + options.seeds), plan, options.jobs)
+    return _many(
+        range(options.first, options.first + options.seeds), plan, options.jobs, until_failed=options.until_failed
+    )
 
 
 if __name__ == "__main__":

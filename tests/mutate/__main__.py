@@ -1,0 +1,60 @@
+"""`python -m tests.mutate` plants each fault and prints what catches it; `--only claim`: some of them."""
+
+import argparse
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from attrs import asdict
+
+from tests.mutate.reasons import REASONS
+from tests.mutate.run import Result, names, tried
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="just mutate", description=__doc__)
+    parser.add_argument("--only", default="", help="faults with this text in their name")
+    parser.add_argument("--seeds", type=int, default=500, help="tried at most for each")
+    parser.add_argument("--jobs", type=int, default=1, help="faults that are tried side by side")
+    parser.add_argument("--results", type=Path, help="a file that keeps results, to go on where a run ended")
+    parser.add_argument("--no-rules", action="store_true", help="count only what follows from a fault")
+    options = parser.parse_args()
+    known = _known(options.results)
+    wanted = [name for name in names() if options.only in name]
+    left = [name for name in wanted if name not in known]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
+        running = [pool.submit(tried, name, options.seeds, rules=not options.no_rules) for name in left]
+        for done in as_completed(running):
+            result = done.result()
+            known[result.name] = result
+            _show(result)
+            if options.results:
+                with options.results.open("a") as file:
+                    file.write(json.dumps(asdict(result)) + "\n")
+    results = [known[name] for name in wanted]
+    survived = [r for r in results if not r.caught and not _reason(r)]
+    print(f"{len(results)} faults, {sum(bool(r.caught) for r in results)} caught, {len(survived)} neither caught nor")
+    print("justified:", ", ".join(r.name for r in survived) or "none")
+    return bool(survived)
+
+
+def _known(results: Path | None) -> dict[str, Result]:
+    if results is None or not results.exists():
+        return {}
+    found = (Result(**json.loads(line)) for line in results.read_text().splitlines())
+    return {result.name: result for result in found}
+
+
+def _reason(result: Result) -> str:
+    return REASONS.get(result.name, "")
+
+
+def _show(result: Result) -> None:
+    print(f"{result.name:70} {result.seconds:5.0f} s  {result.caught or 'SURVIVED'}  {_reason(result) or result.saw}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
