@@ -178,6 +178,11 @@ class Monitor:
             if mapping is not None:
                 self._room_since[mapping["uuid"]] = self.site.loop.time()
 
+    def _on_cell(self, store: str, path: str, old: Json | None, new: Json | None) -> None:
+        for (_, other), mapping in self._records.items():
+            if other.startswith("hosts/") and path == f"cells/{mapping['cell']}":
+                self._room_since[mapping["uuid"]] = self.site.loop.time()
+
     def _on_allocation(self, store: str, path: str, old: Json | None, new: Json | None) -> None:
         if new is None or new.get("type", "INSTANCE") != "INSTANCE":
             return
@@ -245,6 +250,8 @@ class Monitor:
             mapping = self._global(f"hosts/{host.name}")
             if mapping is None or mapping.get("disabled") or mapping.get("forced_down"):
                 continue
+            if (self._global(f"cells/{host.cell}") or {"disabled": True}).get("disabled"):
+                continue
             provider = mapping["uuid"]
             if now - self._room_since.get(provider, now) < ROOM_SECONDS:
                 continue
@@ -288,7 +295,7 @@ _GLOBAL: Final[dict[str, Handler]] = {
     "instances": Monitor._on_request,
     "specs": _remembered,
     "operations": Monitor._on_operation,
-    "cells": _remembered,
+    "cells": Monitor._on_cell,
     "hosts": Monitor._on_host,
     "groups": Monitor._on_group,
     "placement/usages": Monitor._on_usages,
