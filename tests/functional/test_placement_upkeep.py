@@ -73,7 +73,9 @@ async def claim(top: Top, consumer: str, provider: str) -> None:
     needs = needed_by(instance().flavor)
     used = {name: usages.value.used.get(name, 0) + n for name, n in needs.items()}
     allocation = Allocation(consumer, "p1", "u1", {provider: needs}, instance().created)
-    await top.store.commit(Txn("claim").create(Global.ALLOCATIONS(consumer), allocation).replace(usages, Usages(used)))
+    await top.store.commit(
+        Txn("given claim").create(Global.ALLOCATIONS(consumer), allocation).replace(usages, Usages(used))
+    )
 
 
 async def held(top: Top, consumer: str) -> dict[str, dict[str, int]] | None:

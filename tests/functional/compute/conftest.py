@@ -113,11 +113,11 @@ def place(top: Top) -> Callable[..., Awaitable[Instance]]:
         server = evolve(server, **more)
         when = time_key(server.created_us, server.uuid)
         mapping = InstanceMapping(server.uuid, server.project, server.user, server.created, "cell1")
-        txn = Txn("place").put(Global.INSTANCES(server.uuid), mapping)
+        txn = Txn("given server").put(Global.INSTANCES(server.uuid), mapping)
         line = ServerIndex(server.project, "cell1")
         txn.put(Global.PROJECT_SERVERS(server.project, when), line).put(Global.ALL_SERVERS(when), line)
         await top.store.commit(txn)
-        cell = Txn("place").put(Cell.INSTANCES(server.project, when), server)
+        cell = Txn("given server").put(Cell.INSTANCES(server.project, when), server)
         cell.put(Cell.BY_HOST(str(server.host), server.uuid), HostedServer(server.project, server.created_us))
         await top.cells.store("cell1").commit(cell)
         return server

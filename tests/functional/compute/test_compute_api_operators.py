@@ -96,7 +96,11 @@ async def test_a_service_is_deleted_with_its_host(api: Api, top: Top, host: str)
 async def test_a_service_whose_host_is_in_use_stays(api: Api, top: Top, host: str) -> None:
     """A claim that is made while the service is deleted rewrites the usages, so one of the two loses."""
     provider = Provider(UUID, "h1.example", {}, host="h1", cell="cell1")
-    txn = Txn("claim").put(Global.PROVIDERS(UUID), provider).put(Global.PROVIDER_NAMES("h1.example"), NameIndex(UUID))
+    txn = (
+        Txn("given claim")
+        .put(Global.PROVIDERS(UUID), provider)
+        .put(Global.PROVIDER_NAMES("h1.example"), NameIndex(UUID))
+    )
     await top.store.commit(txn.put(Global.USAGES(UUID), Usages({"VCPU": 1})))
     old = api("admin")
     (service,) = (await old.get("/os-services"))["services"]

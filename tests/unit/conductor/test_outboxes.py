@@ -68,7 +68,7 @@ async def deleted_servers(rig: Rig, count: int, providers: int) -> list[Stored[I
     for n in range(count):
         server = await rig.create(group=await rig.create_group(f"g{n}"))
         resources = {f"rp-{n}-{i}": {"VCPU": 1} for i in range(providers)}
-        txn = Txn("claim").create(Global.ALLOCATIONS(server), Allocation(server, "p1", "u1", resources, NOW))
+        txn = Txn("given claim").create(Global.ALLOCATIONS(server), Allocation(server, "p1", "u1", resources, NOW))
         for provider in resources:
             txn.create(Global.USAGES(provider), Usages({"VCPU": 1}))
         await rig.top.store.commit(txn)
