@@ -512,16 +512,43 @@ def unguarded(txn: Txn, *, owners: bool = True) -> list[str]:
     return found
 
 
+def remove(txn: Txn, family: str) -> None:
+    """Takes the compares of a family out of a transaction."""
+    for path in [path for path in txn.revisions if family_of(path) == family]:
+        del txn.revisions[path]
+
+
+def noticed(txn: Txn, *, owners: bool = True) -> set[str]:
+    """The families whose compare could not be taken out of this transaction without `unguarded` telling of it."""
+    found = set()
+    for family in {family_of(path) for path in txn.revisions}:
+        without = Txn(txn.purpose, dict(txn.revisions), txn.writes)
+        remove(without, family)
+        if len(unguarded(without, owners=owners)) > len(unguarded(txn, owners=owners)):
+            found.add(family)
+    return found
+
+
+def _note(file: str, purpose: str, family: str) -> None:
+    with open(file, "a", encoding="utf-8") as notes:
+        notes.write(f"{purpose}\t{family}\t{os.environ.get('PYTEST_CURRENT_TEST', '').split(' ')[0]}\n")
+
+
 def hold_to_compares() -> None:
     """From now on every commit of this process raises AssertionError when it leaves a compare out. For `just mutate`
-    the environment names a purpose and a family whose compare is removed."""
+    the environment names a purpose and a family whose compare is removed, or a file for what would be noticed."""
     commit: Any = Store.commit
     purpose, _, removed = os.environ.get(REMOVED, "").partition(":")
+    seen_in = os.environ.get(NOTICED, "")
+    noted: dict[str, set[str]] = {}
 
     async def checked(self: Store, txn: Txn) -> int:
         if removed and txn.purpose == purpose:
-            for path in [path for path in txn.revisions if family_of(path) == removed]:
-                del txn.revisions[path]
+            remove(txn, removed)
+        if seen_in:
+            for family in sorted(noticed(txn, owners=False) - noted.get(txn.purpose, set())):
+                noted.setdefault(txn.purpose, set()).add(family)
+                _note(seen_in, txn.purpose, family)
         missing = unguarded(txn, owners=False)
         assert not missing, missing
         revision: int = await commit(self, txn)
@@ -555,4 +582,5 @@ def _pattern(template: str) -> re.Pattern[str]:
 _PATTERNS: Final = {template: _pattern(template) for template in _templates()}
 _known: Final[dict[str, str]] = {}
 REMOVED: Final = "TESTS_WITHOUT_COMPARE"
+NOTICED: Final = "TESTS_NOTICED_COMPARES"
 PURPOSES: Final = frozenset(BLIND) | frozenset(STANDS_ON) | frozenset(REWRITES)

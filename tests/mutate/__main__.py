@@ -6,11 +6,15 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Final
 
 from attrs import asdict
 
 from tests.mutate.reasons import REASONS
-from tests.mutate.run import Result, names, tried
+from tests.mutate.run import Result, compares, names, noticed_by_seeds, noticed_by_tests, tried
+
+RULE_SEEDS: Final = 12
+COMPARES: Final = frozenset(f"{purpose}: {family} not compared" for purpose, family in compares())
 
 
 def main() -> int:
@@ -23,21 +27,31 @@ def main() -> int:
     options = parser.parse_args()
     known = _known(options.results)
     wanted = [name for name in names() if options.only in name]
+    if not options.no_rules:
+        for look in (lambda: noticed_by_seeds(RULE_SEEDS), noticed_by_tests):
+            if any(name not in known for name in wanted if name in COMPARES):
+                _keep(known, look(), wanted, options.results)
     left = [name for name in wanted if name not in known]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
         running = [pool.submit(tried, name, options.seeds, rules=not options.no_rules) for name in left]
         for done in as_completed(running):
             result = done.result()
-            known[result.name] = result
-            _show(result)
-            if options.results:
-                with options.results.open("a") as file:
-                    file.write(json.dumps(asdict(result)) + "\n")
+            _keep(known, {result.name: result}, wanted, options.results)
     results = [known[name] for name in wanted]
     survived = [r for r in results if not r.caught and not _reason(r)]
     print(f"{len(results)} faults, {sum(bool(r.caught) for r in results)} caught, {len(survived)} neither caught nor")
     print("justified:", ", ".join(r.name for r in survived) or "none")
     return bool(survived)
+
+
+def _keep(known: dict[str, Result], found: dict[str, Result], wanted: list[str], results: Path | None) -> None:
+    for name, result in found.items():
+        if name in wanted and name not in known:
+            known[name] = result
+            _show(result)
+            if results:
+                with results.open("a") as file:
+                    file.write(json.dumps(asdict(result)) + "\n")
 
 
 def _known(results: Path | None) -> dict[str, Result]:

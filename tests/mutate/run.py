@@ -15,12 +15,13 @@ from attrs import evolve, frozen
 
 from kv.store import Store
 from kv.txn import Txn
-from tests.compares import REMOVED, REWRITES, STANDS_ON, family_of
+from tests.compares import NOTICED, REMOVED, REWRITES, STANDS_ON, noticed, remove
 from tests.mutate.planted import PLANTED, Planted
 from tests.sim.run import Plan, quiet, run_seed
 from tests.sim.switches import OFF, TOLERATED
 
 ROOT: Final = Path(__file__).parent.parent.parent
+RULE: Final = "held to tests/compares.py"
 COPIED: Final = ("agents", "bus", "control", "kilonova", "kv", "runtime", "schemas", "tests")
 
 
@@ -83,6 +84,36 @@ def compares() -> list[tuple[str, str]]:
     return [(purpose, family) for purpose, families in sorted(table.items()) for family in families]
 
 
+def noticed_by_seeds(seeds: int) -> dict[str, Result]:
+    """The removed compares that the first transaction of a seed which lacks one would show, by name. Until then such a
+    seed is as without the fault, so one run tells of all."""
+    quiet()
+    began, found = time.monotonic(), dict[str, Result]()
+    for seed in range(seeds):
+
+        async def look(_: Store, txn: Txn, seed: int = seed) -> None:
+            for family in noticed(txn):
+                name = f"{txn.purpose}: {family} not compared"
+                found.setdefault(name, Result(name, f"seed {seed}", time.monotonic() - began, RULE))
+
+        run_seed(seed, Plan(frozenset(OFF), frozenset(TOLERATED), hook=look))
+    return found
+
+
+def noticed_by_tests() -> dict[str, Result]:
+    """As `noticed_by_seeds`, by the named tests."""
+    began = time.monotonic()
+    with tempfile.NamedTemporaryFile() as file:
+        tests = sorted({*NAMED.values()})
+        _in_copy(ROOT, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, environment={NOTICED: file.name})
+        lines = Path(file.name).read_text().splitlines()
+    found = dict[str, Result]()
+    for purpose, family, test in (line.split("\t") for line in lines):
+        name = f"{purpose}: {family} not compared"
+        found.setdefault(name, Result(name, test, time.monotonic() - began, RULE))
+    return found
+
+
 def without_compare(purpose: str, family: str, seeds: int, *, rules: bool) -> Result:
     """Removes one compare from every such transaction and simulates until a seed fails. With `rules` transactions are
     also held to tests/compares.py; without it only what follows from the fault counts."""
@@ -94,8 +125,7 @@ def without_compare(purpose: str, family: str, seeds: int, *, rules: bool) -> Re
         nonlocal committed
         if txn.purpose == purpose:
             committed += 1
-            for path in [path for path in txn.revisions if family_of(path) == family]:
-                del txn.revisions[path]
+            remove(txn, family)
 
     plan = Plan(frozenset(OFF), frozenset(TOLERATED), aim=purpose, hook=drop, rules=rules)
     for seed in range(seeds):
