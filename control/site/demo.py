@@ -5,6 +5,7 @@ flavor, image, key pair -> create -> ACTIVE -> show -> console: READY and user d
 
 import fcntl
 import hashlib
+import itertools
 import json
 import re
 import time
@@ -29,6 +30,7 @@ GREETING = "hello from user data"
 TASK_STATE = "OS-EXT-STS:task_state"
 BOOT_SECONDS = 120.0
 STOP_SECONDS = 90.0
+STATUS_EVERY = 4
 CONSOLE_LINES = 25
 """so many lines of the console are shown"""
 LINES = ("-f", "value")
@@ -82,6 +84,21 @@ def ready_boots(console: str) -> int:
 def booted(times: int) -> Callable[[str], bool]:
     """Whether a console shows that boot ready and what the user data said."""
     return lambda console: ready_boots(console) >= times and GREETING in console
+
+
+def unless_in_error(accepted: Callable[[str], bool], status: Callable[[], str]) -> Callable[[str], bool]:
+    """The same, but every few looks the server is asked after too: a guest that was stopped writes nothing any more.
+    Raises SiteError when it is in ERROR."""
+    looks = itertools.count(1)
+
+    def look(shown: str) -> bool:
+        if accepted(shown):
+            return True
+        if next(looks) % STATUS_EVERY == 0 and status() == "ERROR":
+            raise SiteError("the server is in ERROR")
+        return False
+
+    return look
 
 
 def at_rest(wanted: str) -> Callable[[str], bool]:
@@ -169,7 +186,10 @@ def _until_status(shell: Shell, wanted: str, seconds: float) -> None:
 
 
 def _until_ready(shell: Shell, times: int) -> str:
-    return shell.until(booted(times), BOOT_SECONDS, "console", "log", "show", SERVER)
+    def status() -> str:
+        return shell.try_openstack(("server", "show", SERVER, *LINES, "-c", "status"))
+
+    return shell.until(unless_in_error(booted(times), status), BOOT_SECONDS, "console", "log", "show", SERVER)
 
 
 def _key_pair(folder: Path) -> Path:

@@ -38,6 +38,7 @@ HALTED: Final[Mapping[tuple[int, int], str]] = {
 
 _BEGINS: Final = "starting up"
 """in the line of QEMU's log with which libvirt heads a start"""
+_PREFACE: Final = ("char device redirected", "is tainted: ")
 _WORDS_LINES: Final = 12
 _WORDS_LENGTH: Final = 1200
 _SIGNS: Final = ("error", "fail", "abort", "terminat", "denied", "no space", "panic", "fatal")
@@ -73,15 +74,15 @@ def halt_reason(what: str, log: str) -> str:
     the first line says the most."""
     lines = [line.strip() for line in log.splitlines()]
     began = max((n for n, line in enumerate(lines) if _BEGINS in line), default=-1)
-    said = [line for line in lines[began + 1 :] if line and not _is_command(line)]
+    said = [line for line in lines[began + 1 :] if line and not _is_preface(line)]
     first = next((n for n, line in enumerate(said) if any(sign in line.lower() for sign in _SIGNS)), None)
     words = said[-3:] if first is None else said[first : first + _WORDS_LINES]
     return ": ".join([what, "\n".join(words)] if words else [what])[:_WORDS_LENGTH]
 
 
-def _is_command(line: str) -> bool:
-    """Whether it belongs to the environment and the command line, which libvirt writes first."""
-    return line.endswith("\\") or line.startswith("-") or "char device redirected" in line
+def _is_preface(line: str) -> bool:
+    """Whether it is of each start: the environment and the command line, and what libvirt notes of them."""
+    return line.endswith("\\") or line.startswith("-") or any(sign in line for sign in _PREFACE)
 
 
 def changes(before: Mapping[str, GuestState], now: Mapping[str, GuestState]) -> list[GuestState]:

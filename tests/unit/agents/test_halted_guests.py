@@ -33,7 +33,7 @@ def test_the_hypervisors_words_begin_with_the_error() -> None:
 def test_what_was_said_before_the_last_start_is_left_out() -> None:
     assert "Suberror" not in halt_reason("stopped", START + ERROR + START)
     assert halt_reason("stopped", START.partition("2026-12-01 01:44:51.292+0000: Domain")[0]) == "stopped"
-    assert halt_reason("stopped", "") == "stopped"
+    assert halt_reason("stopped", START) == halt_reason("stopped", "") == "stopped"
 
 
 def test_a_long_register_dump_is_cut() -> None:

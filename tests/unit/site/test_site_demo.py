@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from control.site.demo import GREETING, _key_pair, at_rest, booted, image_name, named, ready_boots
+from control.site.demo import GREETING, _key_pair, at_rest, booted, image_name, named, ready_boots, unless_in_error
 from control.site.errors import SiteError
 from control.site.shell import client_environment
 
@@ -40,6 +40,17 @@ def test_a_server_rests_in_a_status_without_a_task(shown: str, rests: bool) -> N
 def test_error_ends_the_wait() -> None:
     with pytest.raises(SiteError, match="in ERROR"):
         at_rest("ACTIVE")('{"status": "ERROR", "OS-EXT-STS:task_state": null}')
+
+
+def test_a_console_is_not_waited_for_when_the_server_is_in_error() -> None:
+    """The hypervisor had stopped the guest: it wrote nothing any more, and the demo waited for all of its 120 s."""
+    looked = unless_in_error(booted(1), lambda: "ACTIVE")
+    assert [looked("") for _ in range(8)] == [False] * 8
+    assert looked(FIRST)
+    looked = unless_in_error(booted(1), lambda: "ERROR")
+    assert looked(FIRST)
+    with pytest.raises(SiteError, match="in ERROR"):
+        assert not any(looked("") for _ in range(8))
 
 
 def test_rows_are_found_by_exact_name() -> None:
