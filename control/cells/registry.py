@@ -9,9 +9,9 @@ import structlog
 from attrs import define, evolve
 
 from bus.client import Bus
-from control.cells.breaker import Breaker
 from control.secrets import SiteKey
 from kv.backend import Backend
+from kv.breaker import Breaker
 from kv.cache import Cache, Change
 from kv.client import Etcd
 from kv.keys import Global
