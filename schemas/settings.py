@@ -105,6 +105,52 @@ class HttpSettings:
 
 
 @frozen
+class CorsSettings:
+    """Which pages of other origins may ask; oslo.middleware's names, Placement's defaults."""
+
+    allowed_origin: tuple[str, ...] = ()
+    """empty: none; `*`: all"""
+    allow_credentials: bool = True
+    expose_headers: tuple[str, ...] = (
+        "X-Auth-Token",
+        "X-Openstack-Request-Id",
+        "X-Subject-Token",
+        "X-Service-Token",
+        "openstack-api-version",
+    )
+    max_age: int = 3600
+    """seconds that a browser may remember the permission"""
+    allow_methods: tuple[str, ...] = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "PATCH")
+    allow_headers: tuple[str, ...] = ("X-Auth-Token", "X-Openstack-Request-Id", "OpenStack-API-Version")
+
+
+@frozen
+class ApiCorsSettings(CorsSettings):
+    """The same for identity, images and compute, with the headers of Keystone, Glance and Nova."""
+
+    expose_headers: tuple[str, ...] = (
+        "X-Auth-Token",
+        "X-Openstack-Request-Id",
+        "X-Subject-Token",
+        "X-Service-Token",
+        "X-Image-Meta-Checksum",
+        "X-OpenStack-Nova-API-Version",
+        "OpenStack-API-Version",
+    )
+    allow_headers: tuple[str, ...] = (
+        "X-Auth-Token",
+        "X-Openstack-Request-Id",
+        "X-Subject-Token",
+        "X-Service-Token",
+        "X-OpenStack-Nova-API-Version",
+        "OpenStack-API-Version",
+        "Content-MD5",
+        "X-Image-Meta-Checksum",
+        "X-Storage-Token",
+    )
+
+
+@frozen
 class LoginSettings:
     """Of the built-in identity; the first two as in Keystone's `[security_compliance]`."""
 
@@ -122,6 +168,7 @@ class ApiSettings:
     port: int = 8774
     http: HttpSettings = HttpSettings()
     login: LoginSettings = LoginSettings()
+    cors: ApiCorsSettings = ApiCorsSettings()
     trusted_proxies: tuple[str, ...] = ()
     """addresses or networks of proxies whose X-Forwarded-For says where a log-in comes from; empty: none is believed"""
     public_url: str = ""
@@ -269,26 +316,6 @@ class MetricsSettings:
     required: bool = True
     """a host without a metric is filtered by MetricsFilter; false: it weighs `weight_of_unavailable`"""
     weight_of_unavailable: float = -10000.0
-
-
-@frozen
-class CorsSettings:
-    """Which pages of other origins may ask; oslo.middleware's names, Placement's defaults."""
-
-    allowed_origin: tuple[str, ...] = ()
-    """empty: none; `*`: all"""
-    allow_credentials: bool = True
-    expose_headers: tuple[str, ...] = (
-        "X-Auth-Token",
-        "X-Openstack-Request-Id",
-        "X-Subject-Token",
-        "X-Service-Token",
-        "openstack-api-version",
-    )
-    max_age: int = 3600
-    """seconds that a browser may remember the permission"""
-    allow_methods: tuple[str, ...] = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "PATCH")
-    allow_headers: tuple[str, ...] = ("X-Auth-Token", "X-Openstack-Request-Id", "OpenStack-API-Version")
 
 
 @frozen

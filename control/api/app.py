@@ -10,6 +10,7 @@ from control.compute.app import ComputeApp
 from control.identity.app import identity_app
 from control.identity.tokens import Tokens
 from control.images.app import images_app
+from control.rest.kit.cors import CorsMiddleware
 from control.top import Top
 from runtime.health import Health, health_routes
 
@@ -45,10 +46,11 @@ class Rooms:
 
 def build_app(top: Top, tokens: Tokens, health: Health, placement: ASGIApp) -> ASGIApp:
     """Compute under /compute and, for clients that know no prefix, under the root as well."""
-    compute = ComputeApp(top, tokens)
+    cors = top.settings.api.cors
+    compute = CorsMiddleware(ComputeApp(top, tokens), cors)
     rooms: dict[str, ASGIApp] = {
-        "identity": identity_app(top, tokens),
-        "image": images_app(top, tokens),
+        "identity": CorsMiddleware(identity_app(top, tokens), cors),
+        "image": CorsMiddleware(images_app(top, tokens), cors),
         "placement": placement,
         "compute": compute,
     }

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 from control.identity.call import SUBJECT, Operation
+from control.identity.handlers.absent import ABSENT, LISTS
 from control.identity.operations import OPERATIONS
 from control.identity.schemas import SCHEMAS
 from control.openapi.shapes import (
@@ -209,6 +210,8 @@ REPLIES: Final[dict[str, Schema]] = {
     "list_registered_limits": _list("registered_limits", ANYTHING),
     "get_limit_model": _named("model", obj({"name": STRING, "description": STRING})),
     "list_limits": _list("limits", ANYTHING),
+    **{f"list_{kind.plural}": _list(kind.plural, ANYTHING) for kind in ABSENT},
+    **{rule: _list(plural, ANYTHING) for _, plural, rule in LISTS},
 }
 """By rule, what a success answers; the others answer without a body"""
 
@@ -225,6 +228,7 @@ REFUSED: Final = frozenset(
         for noun in ("service", "endpoint", "region", "domain")
     }
     | {"create_group", "get_group", "get_access_rule", "delete_implied_role"}
+    | {f"get_{kind.one}" for kind in ABSENT}
 )
 """What this site never does"""
 
@@ -291,6 +295,8 @@ def document() -> bytes:
     told = [_log_in(), _change_password()]
     for operation in OPERATIONS:
         name = operation.rule if operation.rule not in names else f"{operation.rule}_on_domain"
+        if operation.path.startswith("/v3/OS-FEDERATION") and operation.rule in names:
+            name = f"{operation.rule}_federated"
         names.add(name)
         told.append(_told(operation, name))
     return assembled("Kilonova identity API", told, {code: _fault(code) for code in CODES}, MAKERS)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from control.identity.call import Operation
-from control.identity.handlers import app_credentials, auth, grants, groups, projects, roles, services, users
+from control.identity.handlers import absent, app_credentials, auth, grants, groups, projects, roles, services, users
 
 _USER: Final = "/v3/users/{user}"
 _APPS: Final = _USER + "/application_credentials"
@@ -99,4 +99,15 @@ OPERATIONS: Final = (
     Operation("GET", "/v3/registered_limits", services.list_registered_limits, "list_registered_limits"),
     Operation("GET", "/v3/limits/model", services.get_limit_model, "get_limit_model"),
     Operation("GET", "/v3/limits", services.list_limits, "list_limits"),
+    Operation("GET", "/v3/OS-FEDERATION/projects", auth.get_auth_projects, "get_auth_projects"),
+    Operation("GET", "/v3/OS-FEDERATION/domains", auth.get_auth_domains, "get_auth_domains"),
+    *(
+        operation
+        for kind in absent.ABSENT
+        for operation in (
+            Operation("GET", kind.path, absent.empty(kind.plural), f"list_{kind.plural}"),
+            Operation("GET", kind.path + "/{absent}", absent.missing(kind), f"get_{kind.one}"),
+        )
+    ),
+    *(Operation("GET", path, absent.empty(plural), rule) for path, plural, rule in absent.LISTS),
 )

@@ -122,6 +122,26 @@ DEFAULTS: Final[dict[str, str]] = {
     "identity:create_system_grant_for_user": _ADMIN,
     "identity:revoke_system_grant_for_user": _ADMIN,
     "identity:list_role_assignments": _SEE_DOMAIN,
+    "identity:list_credentials": "",
+    "identity:get_credential": f"{_READS} or user_id:%(target.credential.user_id)s",
+    **dict.fromkeys(
+        (
+            "identity:list_policies",
+            "identity:get_policy",
+            "identity:list_identity_providers",
+            "identity:get_identity_provider",
+            "identity:list_mappings",
+            "identity:get_mapping",
+            "identity:list_service_providers",
+            "identity:get_service_provider",
+            "identity:list_endpoint_groups",
+            "identity:get_endpoint_group",
+            "identity:list_endpoints_for_project",
+            "identity:list_endpoint_groups_for_project",
+            "identity:list_projects_for_endpoint",
+        ),
+        _READS,
+    ),
     **dict.fromkeys(
         (
             "identity:get_service",

@@ -29,6 +29,7 @@ from control.images.views import (
     images_schema,
     member_schema,
     members_schema,
+    metadef_schemas,
     task_schema,
     tasks_schema,
 )
@@ -113,6 +114,10 @@ def images_app(top: Top, tokens: Tokens) -> Starlette:
             Route("/v2/", _answering(_versions(api.url), 300)),
             Route("/v2", _answering(_versions(api.url), 300)),
             *(Route(f"/v2/schemas/{name}", _answering(make(), 200)) for name, make in SCHEMAS.items()),
+            *(
+                Route(f"/v2/schemas/metadefs/{name}", _answering(schema, 200))
+                for name, schema in metadef_schemas().items()
+            ),
             Route("/blobs/{digest}", _for_agents(desk)),
             *(route(operation, desk) for operation in OPERATIONS),
         ],

@@ -116,3 +116,30 @@ def members_schema() -> dict[str, Any]:
         "properties": {"members": {"type": "array", "items": member_schema()}, "schema": {"type": "string"}},
         "links": [{"rel": "describedby", "href": "{schema}"}],
     }
+
+
+METADEFS: Final[dict[str, tuple[str, ...]]] = {
+    "namespace": ("namespace", "display_name", "description", "visibility", "owner"),
+    "resource_type": ("name", "prefix", "properties_target"),
+    "object": ("name", "description"),
+    "property": ("name", "title", "type"),
+    "tag": ("name",),
+}
+"""kinds of metadata definitions, of which there are none here, with the texts that describe one"""
+_IRREGULAR: Final = {"property": "properties"}
+
+
+def metadef_schemas() -> dict[str, dict[str, Any]]:
+    """By the last part of their address: of each kind one and many."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind, names in METADEFS.items():
+        moments = {
+            "created_at": {"type": "string", "readOnly": True},
+            "updated_at": {"type": "string", "readOnly": True},
+        }
+        one = {"name": kind, "properties": {**{name: {"type": "string"} for name in names}, **moments}}
+        plural = _IRREGULAR.get(kind, f"{kind}s")
+        head = {"resource_type": "resource_type_associations"}.get(kind, plural)
+        many = {"name": plural, "properties": {head: {"type": "array", "items": one}, "schema": {"type": "string"}}}
+        found |= {kind: one, plural: {**many, "links": [{"rel": "describedby", "href": "{schema}"}]}}
+    return found

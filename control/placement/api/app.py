@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from control.placement.api import microversions
 from control.placement.api.accept import accepts
 from control.placement.api.call import Answer, Call, Query
-from control.placement.api.cors import Cors
 from control.placement.api.faults import fault
 from control.placement.api.operation import Operation
 from control.placement.api.policy import Policy
@@ -24,6 +23,7 @@ from control.placement.api.table import OPERATIONS, rules
 from control.placement.memberships import Memberships
 from control.placement.view import View
 from control.placement.writer import Writer
+from control.rest.kit.cors import Cors
 from control.rest.kit.json_body import MalformedJson, parse_json
 from runtime import ambient
 from schemas.context import BRIEFLY, OPERATION

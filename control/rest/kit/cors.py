@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from schemas.settings import CorsSettings
 
 Headers = list[tuple[bytes, bytes]]
@@ -54,3 +56,30 @@ class Cors:
     def _origin(self, asked: Mapping[str, str]) -> str | None:
         origin = asked.get("origin")
         return origin if origin is not None and (origin in self._origins or "*" in self._origins) else None
+
+
+class CorsMiddleware:
+    """Answers browsers' questions whether they may ask, and says so with every answer to them."""
+
+    def __init__(self, app: ASGIApp, settings: CorsSettings) -> None:
+        self._app = app
+        self._cors = Cors(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._cors.active:
+            await self._app(scope, receive, send)
+            return
+        asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if scope["method"] == "OPTIONS" and "origin" in asked:
+            headers = [*self._cors.preflight(asked), (b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        more = self._cors.headers(asked)
+
+        async def send_with_permission(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *more]
+            await send(message)
+
+        await self._app(scope, receive, send_with_permission)
