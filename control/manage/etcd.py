@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from control.cells.stores import open_stores
+from control.manage.restored import GLOBAL, Done, reconcile_restored
 from kv.maintenance import Maintenance, MemberStatus
 from runtime.settings import load_settings
 from schemas.errors import StoreUnavailable
+from schemas.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -43,6 +46,34 @@ def alarms(
 ) -> None:
     """List raised alarms: under NOSPACE etcd refuses every write."""
     asyncio.run(_alarms(_maintenance(config, cell), clear))
+
+
+@app.command()
+def restored(
+    config: Config = None,
+    stores: Annotated[
+        list[str] | None, typer.Option("--store", help="the restored store: 'global' or a cell's name; repeat for more")
+    ] = None,
+) -> None:
+    """Make the site ready to serve after an etcd was restored from a backup; with every service stopped.
+
+    Agents accept commands of the restored records again, and the global store and the cells agree. Restore with
+    'etcdutl snapshot restore --bump-revision 1000000000 --mark-compacted', so that no revision is used twice.
+    """
+    if not stores:
+        raise typer.BadParameter("name each restored store by --store: global, or a cell's name")
+    for what, count in sorted(asyncio.run(_restored(load_settings(config), stores)).items()):
+        typer.echo(f"{count} {what}")
+
+
+async def _restored(settings: Settings, stores: list[str]) -> Done:
+    async with open_stores(settings, "restored") as top:
+        known = {GLOBAL, *(cell.mapping.name for cell in top.cells.all())}
+        if unknown := set(stores) - known:
+            raise typer.BadParameter(
+                f"no such store: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"
+            )
+        return await reconcile_restored(top, stores)
 
 
 def _maintenance(config: Path | None, cell: bool) -> Maintenance:

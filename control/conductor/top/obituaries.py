@@ -9,6 +9,7 @@ from typing import Final
 
 from attrs import define, field
 
+from control.cells.stores import Stores
 from control.placement.groups import placed, without
 from control.placement.resources import with_claim
 from control.placement.topology import without_topology
@@ -101,7 +102,7 @@ class Obituaries:
         return txn
 
 
-async def add_release(top: Top, txn: Txn, mappings: list[InstanceMapping], *, refund: bool) -> None:
+async def add_release(top: Stores, txn: Txn, mappings: list[InstanceMapping], *, refund: bool) -> None:
     """Adds what frees the claims of these servers, all of one project, and with `refund` their charges. Their groups
     know them without a host then, or with `refund` no more."""
     store = top.store
@@ -131,7 +132,7 @@ async def add_release(top: Top, txn: Txn, mappings: list[InstanceMapping], *, re
         txn.replace(usage, spent)
 
 
-async def _leave_groups(top: Top, txn: Txn, mappings: list[InstanceMapping], *, for_good: bool) -> None:
+async def _leave_groups(top: Stores, txn: Txn, mappings: list[InstanceMapping], *, for_good: bool) -> None:
     names = sorted({m.group for m in mappings if m.group})
     for stored in await top.store.read_all([Global.GROUPS(name) for name in names]):
         if stored is None:
