@@ -80,6 +80,10 @@ fmt: (install "")
 bench-boot *options: (install "")
     @{{ run }} {{ bin }}/python -m tests.bench.boot "$@"
 
+# Measure lists, upkeep and rescans over 1,000,000 servers' records in memory, or --etcd with 200,000: --servers N.
+bench-scale *options: (install "")
+    @{{ bin }}/python -m tests.bench.scale "$@"
+
 # Boot and delete 100,000 servers and show the memory of every process over that time: --servers N, --in-flight N.
 bench-soak *options: (install "")
     @{{ bin }}/python -m tests.bench.soak "$@"

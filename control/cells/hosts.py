@@ -1,6 +1,7 @@
 """Hosts as the top sees them: its own mapping, what their cells say, what is claimed on them."""
 
 import asyncio
+from collections import Counter
 from typing import Any, Final
 
 import structlog
@@ -13,6 +14,7 @@ from control.placement.writes import providers
 from control.servers.commits import commit_settled, retried
 from control.top import Top
 from kv.keys import Cell, Global, Key
+from kv.store import Store
 from kv.txn import Stored, Txn
 from schemas.errors import Conflict, NotFound, ProviderInUse, StoreUnavailable, Unavailable
 from schemas.host import Host, HostMapping, Service
@@ -62,11 +64,12 @@ class _CellHosts:
     instances: dict[str, int]
 
 
-async def list_hosts(top: Stores) -> list[HostView]:
-    """Every mapped host, by name; a cell that does not answer within its deadline is shown as down."""
+async def list_hosts(top: Stores, *, counted: bool = False) -> list[HostView]:
+    """Every mapped host, by name; a cell that does not answer within its deadline is shown as down. Their `instances`
+    are only `counted` when asked for: that costs every server of every cell."""
     mappings = [s.value for s in await top.store.range(Global.HOSTS.under())]
     names = sorted({m.cell for m in mappings})
-    cells = dict(zip(names, await asyncio.gather(*(_cell(top, n) for n in names)), strict=True))
+    cells = dict(zip(names, await asyncio.gather(*(_cell(top, n, counted=counted) for n in names)), strict=True))
     usages = await top.store.read_all([Global.USAGES(m.uuid) for m in mappings])
     zones, default = await zones_by_host(top), top.settings.scheduler.default_availability_zone
     views = []
@@ -89,6 +92,32 @@ async def list_hosts(top: Stores) -> list[HostView]:
             )
         views.append(view)
     return sorted(views, key=lambda v: v.mapping.host)
+
+
+async def get_host(top: Stores, name: str) -> HostView:
+    """One mapped host. It costs what there is of this host. Raises NotFound."""
+    stored = await top.store.get(Global.HOSTS(name))
+    if stored is None:
+        raise NotFound(f"Compute host {name} could not be found.")
+    mapping = stored.value
+    used = await top.store.get(Global.USAGES(mapping.uuid))
+    zones, default = await zones_by_host(top), top.settings.scheduler.default_availability_zone
+    view = HostView(mapping, usages=used.value.used if used else {}, zone=zones.get(name, default))
+    try:
+        store = top.cells.store(mapping.cell)
+        async with asyncio.timeout(CELL_SECONDS):
+            host, service, alive = await store.read(Cell.HOSTS(name), Cell.SERVICES(BINARY, name), Cell.ALIVE(name))
+            instances = await store.count(Cell.BY_HOST.under(name, ""))
+    except (StoreUnavailable, TimeoutError, NotFound) as error:
+        log.warning("cell down", cell=mapping.cell, reason=repr(error))
+        return evolve(view, cell_down=True)
+    return evolve(
+        view,
+        host=host.value if host else None,
+        service=service.value if service else None,
+        alive=alive is not None,
+        instances=instances,
+    )
 
 
 async def set_host(
@@ -120,7 +149,10 @@ async def set_host(
         return after
 
     mapping = await retried(once)
-    return next((v for v in await list_hosts(top) if v.mapping.host == host), HostView(mapping))
+    try:
+        return await get_host(top, host)
+    except NotFound:  # removed at the same moment
+        return HostView(mapping)
 
 
 async def remove_host(top: Top, view: HostView) -> None:
@@ -167,29 +199,37 @@ async def _provider_removal(top: Top, provider: Stored[Provider]) -> Txn | None:
         return None
 
 
-async def _cell(top: Stores, name: str) -> _CellHosts | None:
+async def _cell(top: Stores, name: str, *, counted: bool) -> _CellHosts | None:
     try:
         store = top.cells.store(name)
         async with asyncio.timeout(CELL_SECONDS):
-            hosts, services, alive, lines = await asyncio.gather(
+            hosts, services, alive, counts = await asyncio.gather(
                 store.range(Cell.HOSTS.under()),
                 store.range(Cell.SERVICES.under(BINARY, "")),
                 store.range(Cell.ALIVE.under()),
-                store.paths(Cell.BY_HOST.under()),
+                _counts(store) if counted else _no_counts(),
             )
     except (StoreUnavailable, TimeoutError, NotFound) as error:
         log.warning("cell down", cell=name, reason=repr(error))
         return None
-    counts: dict[str, int] = {}
-    for path in lines:
-        host = path.split("/")[1]
-        counts[host] = counts.get(host, 0) + 1
     return _CellHosts(
         {s.value.host: s.value for s in hosts},
         {s.value.host: s.value for s in services},
         frozenset(_last(s.key.path) for s in alive),
         counts,
     )
+
+
+async def _counts(store: Store) -> dict[str, int]:
+    """Servers by host."""
+    counts: Counter[str] = Counter()
+    async for paths in store.path_pages(Cell.BY_HOST.under()):
+        counts.update(path.split("/")[1] for path in paths)
+    return counts
+
+
+async def _no_counts() -> dict[str, int]:
+    return {}
 
 
 def _last(path: str) -> str:

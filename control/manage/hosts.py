@@ -18,7 +18,7 @@ def print_hosts(settings: Settings) -> None:
 
 async def _hosts(settings: Settings) -> list[HostView]:
     async with open_stores(settings, "hosts") as stores:
-        return await list_hosts(stores)
+        return await list_hosts(stores, counted=True)
 
 
 def row(host: HostView) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ async def show(call: Call) -> Body:
 
 
 async def statistics(call: Call) -> Body:
-    return {"hypervisor_statistics": views.statistics(await list_hosts(call.top))}
+    return {"hypervisor_statistics": views.statistics(await list_hosts(call.top, counted=True))}
 
 
 async def uptime(call: Call) -> Body:
@@ -64,7 +64,7 @@ async def _list(call: Call, *, full: bool) -> Body:
         raise BadRequest(
             "Paging over hypervisors with the hypervisor_hostname_pattern query parameter is not supported."
         )
-    found = await _matching(call, pattern) if pattern else await list_hosts(call.top)
+    found = await _matching(call, pattern) if pattern else await list_hosts(call.top, counted=True)
     found.sort(key=lambda h: h.mapping.host)
 
     def ident(host: HostView) -> str:
@@ -82,7 +82,7 @@ async def _list(call: Call, *, full: bool) -> Body:
 
 
 async def _matching(call: Call, part: str) -> list[HostView]:
-    found = [h for h in await list_hosts(call.top) if part in views.hypervisor_name(h)]
+    found = [h for h in await list_hosts(call.top, counted=True) if part in views.hypervisor_name(h)]
     if not found:
         raise NotFound(f"No hypervisor matching '{part}' could be found.")
     return found
@@ -92,7 +92,7 @@ async def _find(call: Call) -> HostView:
     asked = call.params["hypervisor"]
     if call.version >= UUIDS_SINCE:
         check_uuid(asked)
-    for host in await list_hosts(call.top):
+    for host in await list_hosts(call.top, counted=True):
         if str(views.hypervisor_id(host, call.version)) == asked:
             return host
     raise NotFound(f"Hypervisor with ID '{asked}' could not be found.")

@@ -152,6 +152,4 @@ async def test_what_happened_since_the_backup_of_a_cell_is_known_again(rig: Rig)
 
 
 def test_the_command_wants_a_store() -> None:
-    result = CliRunner().invoke(app, ["etcd", "restored"])
-    assert result.exit_code == 2
-    assert "restored store" in result.output
+    assert CliRunner().invoke(app, ["etcd", "restored"]).exit_code == 2
