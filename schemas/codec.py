@@ -20,7 +20,7 @@ from attrs import frozen
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 from cattrs.preconf.orjson import make_converter
 
-from schemas.errors import UnreadableRecord
+from schemas.errors import UnreadableRecord, UnwritableRecord
 
 T = TypeVar("T")
 
@@ -137,7 +137,11 @@ def from_dict(cls: type[T], data: Json) -> T:
 
 
 def dumps(value: object) -> bytes:
-    return orjson.dumps(_converter.unstructure(value))
+    """Raises UnwritableRecord for what has no JSON or is nested too deeply."""
+    try:
+        return orjson.dumps(_converter.unstructure(value))
+    except (TypeError, RecursionError) as error:
+        raise UnwritableRecord(f"a {type(value).__name__} cannot be encoded: {error}") from error
 
 
 def loads(cls: type[T], data: bytes) -> T:

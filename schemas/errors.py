@@ -39,6 +39,7 @@
     │   │   └── SubjectForbidden  ... since our user of NATS may not use the subject
     │   └── NobodyListens 503     no process serves the subject right now
     ├── UnreadableRecord          stored or received bytes are not the record that was expected
+    ├── UnwritableRecord          a record or message holds what cannot be encoded
     ├── ReleaseRefused            the process and the site are too many releases apart
     ├── CompareFailed             a guarded transaction lost: decide again on fresh state
     ├── NoValidHost               no host can take the server
@@ -245,6 +246,10 @@ class NobodyListens(Unavailable):
 
 
 class UnreadableRecord(KilonovaError):
+    pass
+
+
+class UnwritableRecord(KilonovaError):
     pass
 
 

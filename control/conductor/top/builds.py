@@ -35,7 +35,7 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import CompareFailed, NobodyListens
+from schemas.errors import CompareFailed, NobodyListens, UnwritableRecord
 from schemas.messages import SelectItem, Wake
 from schemas.operation import Operation
 from schemas.server import (
@@ -100,7 +100,11 @@ class Builds:
             if operation.value.cancel:
                 await self._remove(shard, operation, request)
                 return True
-            claimed = await self._schedule(shard, operation, spec.value)
+            try:
+                claimed = await self._schedule(shard, operation, spec.value)
+            except UnwritableRecord as error:  # it would fail in the same way for ever
+                await self._refused(shard, operation, "The request cannot be carried out.", error.message)
+                return True
             if claimed is None:
                 return True
             operation = claimed
@@ -211,7 +215,11 @@ class Builds:
             return
         dead = evolve(draft, vm_state="error", task_state=None, fault=fault, attempt=op.attempt, updated=now)
         action = finished_action(evolve(op, kind="build"), dead, f"{fault.message} {fault.details}".strip(), now)
-        txn = Txn("bury").create(instance_key(draft), dead).put(Cell.ACTIONS(op.server, op.request_id), action)
+        txn = Txn("bury").put(Cell.ACTIONS(op.server, op.request_id), action)
+        try:
+            txn.create(instance_key(draft), dead)
+        except UnwritableRecord:  # hints are the one part of a server that may be anything
+            txn.create(instance_key(draft), evolve(dead, scheduler_hints={}))
         try:
             await self._fences.commit(store, shard, txn)
         except CompareFailed:

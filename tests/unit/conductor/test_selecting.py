@@ -8,7 +8,7 @@ from unit_records import operation, spec
 
 from bus.client import Bus
 from control.conductor.top.selecting import MAX_PATIENCE, Selecting
-from schemas.errors import BusUnavailable, CompareFailed
+from schemas.errors import BusUnavailable, CompareFailed, UnwritableRecord
 from schemas.messages import Select, Selected, Selection, SelectItem
 
 
@@ -25,7 +25,7 @@ class Scheduler:
         if self.away:
             raise BusUnavailable("no answer")
         if "bad" in servers:
-            raise TypeError("Recursion limit reached")
+            raise UnwritableRecord("a Select cannot be encoded: Recursion limit reached")
         return Selected(tuple(Selection(s, refusal="full") for s in servers if s != "lost"))
 
 
@@ -38,7 +38,7 @@ async def test_a_request_that_cannot_be_sent_takes_no_other_with_it() -> None:
     scheduler = Scheduler()
     selecting = Selecting(cast(Bus, scheduler))
     found = await asyncio.gather(*(selecting.host_for(asked(s)) for s in ("a", "bad", "b")), return_exceptions=True)
-    assert [type(one).__name__ for one in found] == ["Selection", "TypeError", "Selection"]
+    assert [type(one).__name__ for one in found] == ["Selection", "UnwritableRecord", "Selection"]
 
 
 async def test_a_claim_that_was_lost_is_not_asked_for_again_at_once() -> None:

@@ -17,7 +17,7 @@ from kv.keys import Global, Key
 from kv.txn import Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import QuotaExceeded, Unavailable
+from schemas.errors import QuotaExceeded, Unavailable, UnwritableRecord
 from schemas.quota import QuotaLimits
 
 DRAFT = ServerDraft("web", TINY, None, networks="none")
@@ -77,7 +77,7 @@ async def test_a_record_that_cannot_be_written_refuses_its_own_request_alone() -
         bad = evolve(DRAFT, scheduler_hints={"query": object()})
         found = await together(rig.top, [DRAFT, bad, DRAFT])
         assert [found[0], found[2]] == [1, 1]
-        assert isinstance(found[1], TypeError)
+        assert isinstance(found[1], UnwritableRecord)
         assert await charged(rig.top) == 3
 
 
