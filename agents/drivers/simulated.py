@@ -99,7 +99,7 @@ class SimulatedDriver(Driver):
         self._hostname = hostname
         self._capacity = capacity or SimulatedCapacity()
         self._delays = delays
-        self._faults = faults or {}
+        self._faults = faults if faults is not None else {}
         self._random = random or Random(0)
         self._host_ip = host_ip
         self._on_change: OnChange | None = None

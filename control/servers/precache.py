@@ -19,8 +19,6 @@ from schemas.subjects import top_wake
 KIND: Final = "cache-images"
 PATIENCE: Final = timedelta(hours=1)
 """A host that cannot be reached for so long goes without."""
-A_TRANSACTION: Final = 100
-"""etcd takes 128 writes"""
 
 
 async def cache_images(top: Top, identity: Identity, hosts: Sequence[HostMapping], images: Sequence[str]) -> None:
@@ -41,10 +39,15 @@ async def cache_images(top: Top, identity: Identity, hosts: Sequence[HostMapping
         )
         for host in hosts
     ]
-    for start in range(0, len(wanted), A_TRANSACTION):
-        txn = Txn("cache images")
-        for operation in wanted[start : start + A_TRANSACTION]:
-            txn.create(Global.OPERATIONS(shard_of(operation.server), operation.server), operation)
+    txn = Txn("cache images")
+    for operation in wanted:
+        one = Txn("").create(Global.OPERATIONS(shard_of(operation.server), operation.server), operation)
+        more = Txn(txn.purpose).include(txn).include(one)
+        if txn.writes and not more.fits:
+            await top.store.commit(txn)
+            more = Txn(txn.purpose).include(one)
+        txn = more
+    if txn.writes:
         await top.store.commit(txn)
     for operation in wanted:
         await top.bus.hint(top_wake(shard_of(operation.server)), Wake(operation.server))

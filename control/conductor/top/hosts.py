@@ -29,6 +29,8 @@ from schemas.shards import shard_of
 log = structlog.get_logger()
 
 RETRY_SECONDS: Final = 0.5
+AGAIN_SECONDS: Final = 3600.0
+"""after which every host is looked at, though nothing was heard of it"""
 
 
 class _HostNames(Follower):
@@ -73,14 +75,22 @@ class HostSync:
         self._top.cells.on_leave.append(self._leave)
         for name in self._top.cells.names():
             self._join(self._top.cells.access(name))
+        again = asyncio.create_task(restarting(self._look_again, "hosts again"))
         try:
             while True:
                 await self._news.wait()
                 self._news.clear()
                 await self._catch_up()
         finally:
-            for task in self._tasks.values():
+            for task in (again, *self._tasks.values()):
                 task.cancel()
+
+    async def _look_again(self) -> None:
+        """Now and then at each host of the owned shards: whatever took a mapping or a provider away gets it back."""
+        while True:
+            await asyncio.sleep(AGAIN_SECONDS)
+            for shard in list(self._shards.fences):
+                self.wake_shard(shard)
 
     def wake_shard(self, shard: int) -> None:
         for cell, known in self._known.items():
