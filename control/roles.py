@@ -90,6 +90,8 @@ def scheduler_role(settings: Settings) -> Role:
 
             async def serve() -> None:
                 await feed.until_ready()
+                with suppress(TimeoutError):  # a cell that does not answer is not waited for
+                    await asyncio.wait_for(feed.until_cells_ready(), START_SECONDS)
                 await Scheduler(top, feed, pipeline, draw).serve(service)
                 await asyncio.Event().wait()
 

@@ -51,6 +51,8 @@ class Selection:
     operation: Operation | None = None
     revision: int = 0
     refusal: str | None = None
+    again: bool = False
+    """the refusal is not final: something that matters for it is not known at present"""
 
 
 @record(1)

@@ -18,6 +18,7 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime.tasks import restarting
 from schemas.aggregate import Aggregate
+from schemas.errors import StoreUnavailable
 from schemas.group import ServerGroup
 from schemas.host import Alive, FailedBuilds, Host, HostMapping
 from schemas.placement import Allocation, Provider
@@ -86,8 +87,9 @@ class Feed:
             await cache.synced.wait()
 
     async def until_cells_ready(self) -> None:
-        """Returns when every cell was listed once."""
-        for feed in list(self._cells.values()):
+        """Returns when every cell that answers was listed once."""
+        answering = self._cells_known.answering()
+        for feed in [feed for name, feed in self._cells.items() if name in answering]:
             await feed.hosts.synced.wait()
             await feed.alive.synced.wait()
 
@@ -100,6 +102,24 @@ class Feed:
     async def wait_until(self, revision: int) -> None:
         """Returns when the model holds every write to the global store up to this revision."""
         await asyncio.gather(*(cache.wait_until(revision) for cache in self._caches))
+
+    async def is_current(self, revision: int, seconds: float) -> bool:
+        """Whether the model holds, within so many seconds, every write to the global store up to this revision and all
+        that each enabled cell that answers has written by now."""
+        try:
+            async with asyncio.timeout(seconds):
+                cells = [self._cell_is_current(name) for name in self._cells_known.answering()]
+                await asyncio.gather(self.wait_until(revision), *cells)
+        except (TimeoutError, StoreUnavailable):
+            return False
+        return True
+
+    async def _cell_is_current(self, name: str) -> None:
+        feed = self._cells.get(name)
+        if feed is None:
+            return
+        revision = await self._cells_known.store(name).revision()
+        await asyncio.gather(feed.hosts.wait_until(revision), feed.alive.wait_until(revision))
 
     def usable_cells(self) -> frozenset[str]:
         """Enabled cells whose watches are alive: a cell that is not heard of takes nothing."""

@@ -1,6 +1,7 @@
 """The vectorised part of a decision: which rows are left, and what removed the others and how many of them."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import numpy as np
 from attrs import define, field, frozen
@@ -14,6 +15,8 @@ from control.scheduler.trees import Trees
 
 HOST: str = "host"
 """The stage of what a host is known for: complete, of a usable cell, asked for"""
+NOT_REPORTED: Final = "not fully reported yet"
+NO_CELL: Final = "in a disabled or unreachable cell"
 TRAITS: str = "traits"
 AGGREGATES: str = "aggregates"
 CAPACITY: str = "capacity"
@@ -57,8 +60,8 @@ def verdicts(
     """(stage, reason, rows that it rules out), whether or not something else rules them out already. A host of `trees`
     may be left and still have no way to serve all of the request together."""
     spec, forest = request.spec, model.forest
-    yield HOST, "not fully reported yet", ~model.flags["complete"]
-    yield HOST, "in a disabled or unreachable cell", ~model.cells.any_of(request.cells)
+    yield HOST, NOT_REPORTED, ~model.flags["complete"]
+    yield HOST, NO_CELL, ~model.cells.any_of(request.cells)
     if request.avoid:
         yield HOST, "failed before", model.only(request.avoid)
     if spec.forced_host:

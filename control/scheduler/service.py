@@ -18,6 +18,7 @@ from attrs import define, evolve, field
 from bus.service import Service
 from control.scheduler.claims import MAX_CLAIMS, MAX_SPREAD_CLAIMS, Claim, claimed
 from control.scheduler.decide import Choice, Refusal, Taste, choose_many
+from control.scheduler.doubt import may_fit
 from control.scheduler.explain import explain
 from control.scheduler.feed import Feed
 from control.scheduler.pipeline import Pipeline, load_pipeline
@@ -48,7 +49,9 @@ class _Wanted:
     answer: asyncio.Future[Selection | None]
     tries: int = 0
     fresh: bool = False
-    """the model was seen to be as new as the request"""
+    """whether the model is as new as the request was looked at"""
+    stale: bool = False
+    """it was looked at, and the model is not"""
     hinted: dict[str, frozenset[str]] = field(factory=dict)
     likeness: object = None
     """equal for requests that differ in nothing that a decision looks at"""
@@ -150,11 +153,14 @@ class Scheduler:
             same_cell=self._settings.scheduler.alternates_in_same_cell,
         )
         decisions = choose_many(self._feed.model, request, self._pipeline, taste, len(batch))
+        refused: list[tuple[_Wanted, Refusal]] = []
         for wanted, decision in zip(batch, decisions, strict=True):
             if isinstance(decision, Refusal):
-                self._refuse(wanted, decision)
+                refused.append((wanted, decision))
             else:
                 self._claim(wanted, request, decision)
+        if refused:
+            self._refuse(request, refused)
 
     def _request(self, wanted: _Wanted) -> Request:
         spec, results = wanted.item.spec, wanted.item.operation.results
@@ -169,21 +175,23 @@ class Scheduler:
             hinted=wanted.hinted,
         )
 
-    def _refuse(self, wanted: _Wanted, refusal: Refusal) -> None:
-        """Nobody is refused on a view older than his request."""
-        if wanted.fresh:
-            self._answer(wanted, Selection(wanted.server, refusal=refusal.text()))
-        else:
-            self._start(self._refuse_when_fresh(wanted), "refusal")
+    def _refuse(self, request: Request, refused: list[tuple[_Wanted, Refusal]]) -> None:
+        """Nothing is refused for good on a view that is not current, or for what is not known at present."""
+        unseen = [wanted for wanted, _ in refused if not wanted.fresh]
+        if unseen:
+            self._start(self._refuse_when_fresh(unseen), "refusal")
+        seen = [(wanted, refusal) for wanted, refusal in refused if wanted.fresh]
+        unknown = bool(seen) and may_fit(self._feed.model, request, self._pipeline, self._top.cells.enabled())
+        for wanted, refusal in seen:
+            text = f"{refusal.text()} (on a view that is not current)" if wanted.stale else refusal.text()
+            self._answer(wanted, Selection(wanted.server, refusal=text, again=unknown or wanted.stale))
 
-    async def _refuse_when_fresh(self, wanted: _Wanted) -> None:
-        try:
-            await asyncio.wait_for(self._feed.wait_until(wanted.item.revision), FRESH_SECONDS)
-        except TimeoutError:
-            log.warning("refusing on what may be an old view", instance=wanted.server)
-        wanted.fresh = True
-        self._release_group(wanted)
-        self._enqueue([wanted])
+    async def _refuse_when_fresh(self, refused: list[_Wanted]) -> None:
+        current = await self._feed.is_current(max(w.item.revision for w in refused), FRESH_SECONDS)
+        for wanted in refused:
+            wanted.fresh, wanted.stale = True, not current
+            self._release_group(wanted)
+        self._enqueue(refused)
 
     def _claim(self, wanted: _Wanted, request: Request, choice: Choice) -> None:
         self._feed.model.reserve(choice.resources)

@@ -8,7 +8,7 @@ from control.servers.change import delete_server
 from control.servers.find import find_server
 from kv.keys import Global
 from schemas.errors import Unavailable
-from tests.sim.scenario import TINY, USER, Scenario, play
+from tests.sim.scenario import HUGE, LARGE, TINY, USER, Scenario, play
 from tests.sim.site import GLOBAL
 
 NOTICED: float = 2.0
@@ -53,3 +53,53 @@ def test_a_server_of_a_frozen_cell_costs_its_readers_nothing() -> None:
         assert not await it.site.store(GLOBAL).paths(Global.OPERATIONS.under())
 
     play(story, tolerate=["I2"])
+
+
+def test_no_refusal_is_final_while_a_cell_is_not_heard_of() -> None:
+    """A build was refused for good, "in a disabled or unreachable cell", while the watches of its cell were opened
+    again: for as little as 50 ms."""
+
+    async def story(it: Scenario) -> None:
+        with it.site.places["cell1"].frozen(), it.site.places["cell2"].frozen():
+            await asyncio.sleep(NOTICED)
+            servers = await it.create(TINY, 4)
+            await asyncio.sleep(20)
+            assert await it.states(servers) == ["request"] * 4
+        assert await it.settled(servers, 60) == ["active"] * 4
+
+    play(story, tolerate=["I2"])
+
+
+def test_what_fits_nowhere_is_refused_though_a_cell_is_down() -> None:
+    """Only a host that could take the build, were it heard of, is waited for."""
+
+    async def story(it: Scenario) -> None:
+        with it.site.places["cell1"].frozen():
+            await asyncio.sleep(NOTICED)
+            servers = await it.create(HUGE, 2)
+            assert await it.settled(servers, 20) == ["error"] * 2
+
+    play(story, tolerate=["I2"])
+
+
+def test_no_refusal_is_final_on_an_old_view() -> None:
+    """The watches of a scheduler's member stood still: room that was freed before the request was not seen, and the
+    build was refused for good."""
+
+    async def story(it: Scenario) -> None:
+        servers = []
+        while (await it.settled(more := await it.create(LARGE, 1), 30)) == ["active"]:
+            servers += more
+        for name in ("scheduler-1", "scheduler-2"):
+            it.site.silence(name, GLOBAL)
+        for uuid in servers[:2]:
+            await it.ask(delete_server, USER, uuid)
+        await asyncio.sleep(3)
+        wanted = await it.create(LARGE, 1)
+        await asyncio.sleep(4)
+        assert await it.states(wanted) == ["request"]
+        for name in ("scheduler-1", "scheduler-2"):
+            it.site.heal(name)
+        assert await it.settled(wanted, 60) == ["active"]
+
+    play(story, tolerate=["I2", "I9"])

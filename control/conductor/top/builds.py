@@ -35,7 +35,7 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import CompareFailed, NobodyListens, UnwritableRecord
+from schemas.errors import CompareFailed, NobodyListens, Unavailable, UnwritableRecord
 from schemas.messages import SelectItem, Wake
 from schemas.operation import Operation
 from schemas.server import (
@@ -137,6 +137,8 @@ class Builds:
         reason = selection.refusal or "no host"
         if op.fault is not None and op.attempt > 1:
             reason = f"{reason}; the last attempt failed: {op.fault.message}"
+        if selection.again and ambient.now() <= op.deadline:
+            raise Unavailable(f"asked again until {op.deadline:%H:%M:%S}: {reason}")
         await self._refused(shard, operation, NO_VALID_HOST, reason)
         return None
 

@@ -10,6 +10,9 @@ from control.scheduler.filters.shapes import HostFilter, MaskFilter
 from control.scheduler.model import HostState, Model
 from control.scheduler.request import Request
 
+DOWN: Final = "down"
+"""not heard of"""
+
 
 def serving(model: Model, _: Request) -> Iterable[tuple[str, Column]]:
     """Enabled, by its operator and by its agent, and heard of."""
@@ -17,7 +20,7 @@ def serving(model: Model, _: Request) -> Iterable[tuple[str, Column]]:
     yield "disabled", flags["disabled"]
     yield "forced down", flags["forced_down"]
     yield "disabled by itself: its hypervisor stopped its first guest", flags["refuses"]
-    yield "down", ~flags["alive"]
+    yield DOWN, ~flags["alive"]
 
 
 def capabilities(state: HostState, request: Request) -> str | None:
