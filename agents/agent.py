@@ -8,6 +8,7 @@ import structlog
 from agents.changes import Changes
 from agents.crew import Crew
 from agents.drivers.base import Driver
+from agents.grant import Grant
 from agents.inventory import Inventory
 from agents.jobs import Jobs
 from agents.prefetch import Prefetch
@@ -60,18 +61,36 @@ class Agent:
         self._driver = driver
         self._service = service
         self._voice = Voice(bus, settings.cell, host, self.session)
+        self.grant = Grant()
         self._jobs = Jobs(
-            driver, self.session, self._voice.report, lambda state: self._changes.known(state), self._voice.progress
+            driver,
+            self.session,
+            self._voice.report,
+            lambda state: self._changes.known(state),
+            self._voice.progress,
+            self.grant,
         )
         self._prefetch = Prefetch(driver)
         self._changes = Changes(self._voice.changed, self._jobs.is_busy)
         self._crew = crew or Crew(bus, settings.cell, settings.heartbeat_seconds)
         self._runs_crew = crew is None
-        hello = Hello("inventory", host_id, RELEASE, resume_guests=settings.resume_guests_state_on_host_boot)
-        self._inventory = Inventory(settings.site, hello, driver, self._jobs, self._changes, self._voice)
+        hello = Hello(
+            "inventory",
+            host_id,
+            RELEASE,
+            resume_guests=settings.resume_guests_state_on_host_boot,
+            speaker=self._crew.speaker_of(host),
+        )
+        self._inventory = Inventory(settings.site, hello, driver, self._jobs, self._changes, self._voice, self.grant)
         self._look = asyncio.Event()
         """an inventory is asked for"""
+        self._rounds = 0
+        """comparisons of this registration that found strays"""
         self._endpoints: list[Endpoint[Any]] = []
+
+    @property
+    def hypervisor(self) -> str:
+        return self._driver.down
 
     async def run(self) -> None:
         """Registers, then serves until cancelled. Raises what the driver raises when it cannot start at all."""
@@ -82,6 +101,7 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._stay_registered())
                 group.create_task(self._changes.run())
+                group.create_task(self._watch_grant())
                 if self._runs_crew:
                     group.create_task(self._crew.run())
         finally:
@@ -105,6 +125,13 @@ class Agent:
         """Without a queue group: of two agents with one name none may take the other's messages away."""
         subject = host_verb(self._settings.cell, self.host, verb)
         self._endpoints.append(await self._service.serve(f"{self.host}-{verb}", subject, takes, function, queue=""))
+
+    async def _watch_grant(self) -> None:
+        while True:
+            await self.grant.wait()
+            await self.grant.expired()
+            log.warning("nothing may be started: the cell does not answer", host=self.host)
+            self._jobs.lapse()
 
     def lost(self) -> None:
         self.registered = False
@@ -135,6 +162,9 @@ class Agent:
         if not self.registered:
             if not await self._register():
                 return REFUSED_SECONDS
+            if not self.registered:
+                self._rounds += 1
+                return min(self._rounds * 0.1, LONGEST_PAUSE_SECONDS)
         else:
             self.registered = not (await self._inventory.tell("inventory")).unknown_session
             if not self.registered:
@@ -151,7 +181,8 @@ class Agent:
             return
 
     async def _register(self) -> bool:
-        """False: refused. Strays of an earlier life are gone before the first command is heard."""
+        """False: refused. Before the cell lets it work, and before the first command is heard, all is gone that is not
+        this host's any more: the cell compares again until it finds nothing."""
         self._jobs.phase = "registering"
         answer = await self._inventory.tell("start")
         self.refusal = answer.refusal or ""
@@ -159,8 +190,10 @@ class Agent:
             self.refusals += 1
             log.error("refused", host=self.host, reason=self.refusal)
             return False
-        if self._inventory.doubts:
-            await self._inventory.tell("inventory")
+        if answer.strays:
+            log.warning("not registered yet: guests that are not the host's are removed", count=len(answer.strays))
+            return True
+        self._rounds = 0
         self._jobs.phase = "serving"
         if len(self._endpoints) == 1:
             await self._serve("command", Command, self._command)

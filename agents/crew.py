@@ -1,7 +1,8 @@
-"""The agents of one process: one pulse for all of them, and a bounded number that register or take stock at a time.
+"""The agents of one process: one heartbeat for all of them, and a bounded number that register or take stock at a time.
 
 A process of thousands of simulated hosts then says in a few messages a second that all of them are alive, and does not
-overrun the conductors when all of them start at once.
+overrun the conductors when all of them start at once. The heartbeats of all are sent in the name of one, the speaker,
+whom each of them names when it registers: the cell believes no other host of them.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from agents.grant import Grant
 from bus.client import Bus
 from runtime import ambient
 from schemas.errors import KilonovaError
@@ -27,6 +29,11 @@ class Member(Protocol):
     host: str
     session: str
     registered: bool
+    grant: Grant
+
+    @property
+    def hypervisor(self) -> str:
+        """Why its hypervisor does not answer; empty: it does."""
 
     def lost(self) -> None:
         """Its session is not known any more."""
@@ -45,8 +52,16 @@ class Crew:
         """by the shard of their host"""
         self._unheard: set[int] = set()
         """shards whose owner did not answer last time"""
+        self.speaker = ""
+        """the host in whose name the heartbeats of all are sent, which each of them tells the cell"""
+
+    def speaker_of(self, host: str) -> str:
+        """The first host that asks speaks for all of the process."""
+        self.speaker = self.speaker or host
+        return self.speaker
 
     def join(self, member: Member) -> None:
+        self.speaker_of(member.host)
         self._members[shard_of(member.host)].append(member)
 
     def leave(self, member: Member) -> None:
@@ -68,19 +83,21 @@ class Crew:
         members = {member.host: member for member in self._members[shard] if member.registered}
         if not members:
             return
-        speaker = next(iter(members.values()))
-        beats = tuple(Beat(member.host, member.session) for member in members.values())
-        message = FromAgent(speaker.host, speaker.session, beats=beats)
+        beats = tuple(Beat(member.host, member.session, member.hypervisor) for member in members.values())
+        message = FromAgent(self.speaker, "", beats=beats)
+        sent = asyncio.get_running_loop().time()
         try:
-            subject = report(self._cell, shard, speaker.host)
+            subject = report(self._cell, shard, self.speaker)
             answer = await self._bus.request(subject, message, ToAgent, ANSWER_SECONDS)
         except KilonovaError as error:
-            log.warning("not heard", host=speaker.host, hosts=len(members), reason=error.message)
+            log.warning("not heard", host=self.speaker, hosts=len(members), reason=error.message)
             self._unheard.add(shard)
             return
         for host in answer.unknown:
             if host in members:
                 members.pop(host).lost()
+        for member in members.values():
+            member.grant.extend(sent, answer.granted)
         if shard in self._unheard:
             self._unheard.discard(shard)
             for member in members.values():

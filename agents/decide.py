@@ -29,6 +29,8 @@ class Memory:
 class Refuse:
     reason: str
     stale: bool = False
+    generation: int = 0
+    """the newest that was seen, which makes the command's stale"""
 
 
 @frozen
@@ -61,7 +63,7 @@ def decide(memory: Memory, command: Command, session: str, phase: Literal["regis
         return Refuse("not ready: strays are being removed")
     generation = command.mark.generation
     if generation < memory.generation:
-        return Refuse(f"generation {generation} is older than {memory.generation}", stale=True)
+        return Refuse(f"generation {generation} is older than {memory.generation}", True, memory.generation)
     job = job_of(command)
     if job == memory.job:
         return Adopt(Memory(generation, job, memory.running), again=not memory.running)

@@ -25,7 +25,7 @@ from bus.client import DEADLINE, ERROR, ERROR_CLASS, ERROR_CODE, REQUEST, SPEAKS
 from bus.metrics import HANDLED
 from schemas.codec import RELEASE, dumps, for_release, loads
 from schemas.context import REQUEST_ID, TRACEPARENT, valid_traceparent
-from schemas.errors import BadRequest, KilonovaError, to_wire
+from schemas.errors import BadRequest, KilonovaError, Unavailable, to_wire
 from schemas.subjects import discovery
 
 Q = TypeVar("Q")
@@ -35,6 +35,11 @@ Handler = Callable[[Q, str], Awaitable[object | None]]
 """(message, subject) -> answer; None: a hint that wants no answer."""
 
 log = structlog.get_logger()
+
+SKEW_SECONDS: Final = 5.0
+"""that the clocks of two machines may differ: a deadline is held for over so much later"""
+LATENESS_SECONDS: Final = 60.0
+"""between two lines of the log about messages that came late"""
 
 _KIND: Final = "io.nats.micro.v1."
 
@@ -79,6 +84,7 @@ class Service:
         self._started = datetime.now(UTC)
         self._endpoints: list[Endpoint[Any]] = []
         self._discovery: list[Subscription] = []
+        self._lateness = _Lateness(name)
 
     async def start(self) -> None:
         """Answers discovery from its return on. Raises SubjectForbidden."""
@@ -130,8 +136,11 @@ class Service:
         TRACEPARENT.set(valid_traceparent(headers.get(TRACE, "")))
         began = time.perf_counter_ns()
         try:
-            if _number(headers, DEADLINE, math.inf) < self._bus.now():
+            late = self._bus.now() - _number(headers, DEADLINE, math.inf)
+            if late > SKEW_SECONDS:
                 HANDLED.labels(endpoint.name, "late").inc()
+                self._lateness.tell(message.subject, late)
+                await self._refuse(message, Unavailable(_late(self._about["name"], late)))
                 return
             answer = await endpoint.handler(loads(endpoint.takes, message.data), message.subject)
             if message.reply and answer is not None:
@@ -176,6 +185,27 @@ class Service:
         started = self._started.isoformat().replace("+00:00", "Z")
         endpoints = [e.counted() for e in self._endpoints]
         return {"type": _KIND + "stats_response", **self._about, "started": started, "endpoints": endpoints}
+
+
+def _late(name: str, late: float) -> str:
+    return (
+        f"{name} got this {late:.1f} s after its deadline: the clocks of the two machines differ by more than "
+        f"{SKEW_SECONDS:g} s (have both synchronised, by NTP), or NATS kept it for so long"
+    )
+
+
+class _Lateness:
+    """Has the log say now and then that messages come too late."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last = -LATENESS_SECONDS
+
+    def tell(self, subject: str, late: float) -> None:
+        now = time.monotonic()
+        if now - self._last >= LATENESS_SECONDS:
+            self._last = now
+            log.warning("message refused", subject=subject, reason=_late(self._name, late))
 
 
 def _fit(name: str) -> str:

@@ -33,15 +33,20 @@ class Service:
     version: int
     created: datetime
     updated: datetime
+    speaker: str = ""
+    """the host on whose subjects its heartbeats are sent; empty: its own"""
 
 
 @record(1)
 @frozen
 class Alive:
-    """Lives as long as its lease, which the shard's owner renews on each heartbeat."""
+    """Lives as long as its lease, which the shard's owner renews on each heartbeat. A host is up when it has one that
+    is ready."""
 
     session: str
     since: datetime
+    unready: str = ""
+    """why the host, though its agent is heard, takes no work: it is registering, or its hypervisor does not answer"""
 
 
 @record(1)

@@ -84,10 +84,12 @@ class Command:
 @record(1)
 @frozen
 class CommandReply:
-    """`refusal` says why the agent will not; None: accepted, a Report follows. `stale`: it knows a newer command."""
+    """`refusal` says why the agent will not; None: accepted, a Report follows. `stale`: it knows a newer command, of
+    `generation`."""
 
     refusal: str | None = None
     stale: bool = False
+    generation: int = 0
 
 
 @frozen
@@ -142,14 +144,21 @@ class Hello:
     jobs: tuple[JobAtWork, ...] = ()
     resume_guests: bool = False
     """guests that ran when the machine went down are to run again"""
+    speaker: str = ""
+    """the host in whose name, and on whose subjects, the heartbeats of this one are sent; empty: its own"""
+    clock: float | None = None
+    """the host's wall clock in Unix seconds, when this was sent"""
 
 
 @frozen
 class Beat:
-    """A sign of life of one session. That it names the session, which is no other agent's to know, makes it good."""
+    """A sign of life of one session. It is believed of the host whose subject it came on, and of those that have named
+    that host as their speaker."""
 
     host: str
     session: str
+    hypervisor: str = ""
+    """why the host's hypervisor does not answer; empty: it does"""
 
 
 @record(1)
@@ -193,6 +202,9 @@ class ToAgent:
     """hosts of a pulse whose sessions are not known, or not any more"""
     missing: tuple[str, ...] = ()
     """servers at rest that the records place on the host, where no guest of theirs was listed"""
+    granted: float = 0.0
+    """seconds, from when the host sent what this answers, in which it may start guests; for the hosts of a heartbeat
+    that are not `unknown`"""
 
 
 @record(1)

@@ -227,8 +227,9 @@ class ConductorSettings:
     """seconds until a dead conductor's shards are taken over"""
     rescan_seconds: float = 2.0
     """how late an operation may start when its hint was lost"""
-    host_lease_ttl: int = 15
-    """seconds without a heartbeat until a host counts as down"""
+    host_lease_ttl: int = 30
+    """seconds without a heartbeat until a host is shown as down; a third of it later, builds on it are given to others.
+    Below 30 a reconnection of many hosts to NATS may look like their death"""
     spawn_timeout: float = 600.0
     command_timeout: float = 120.0
     stop_timeout: float = 60.0

@@ -21,6 +21,15 @@ def token(name: str) -> str:
     return "".join(chr(b) if chr(b) in _PLAIN else f"={b:02x}" for b in name.encode())
 
 
+def name_of(encoded: str) -> str:
+    """The name that `token` has encoded. Raises ValueError."""
+    plain = bytearray()
+    rest = iter(encoded)
+    for char in rest:
+        plain += bytes.fromhex(next(rest, "") + next(rest, "")) if char == "=" else char.encode()
+    return plain.decode()
+
+
 def top_wake(shard: int | str) -> str:
     """hint: there is a new operation at the top"""
     return f"kn.conductor.wake.{shard}"
@@ -34,6 +43,14 @@ def cell_wake(cell: str, shard: int | str) -> str:
 def report(cell: str, shard: int | str, host: str) -> str:
     """agent -> owner of the shard: request, repeated until the owner has committed"""
     return f"kn.{token(cell)}.shard.{shard}.report.{host if host == '*' else token(host)}"
+
+
+def reporter(subject: str) -> str:
+    """The host that a `report` subject names: who sent what came on it. Raises ValueError."""
+    parts = subject.split(".")
+    if len(parts) != 6 or parts[4] != "report":
+        raise ValueError(f"no agent reports on {subject}")
+    return name_of(parts[5])
 
 
 def host_verb(cell: str, host: str, verb: str) -> str:

@@ -14,12 +14,19 @@ that is gone for another reason than `destroy` is reported as NOSTATE."""
 class Driver(ABC):
     """One hypervisor. The agent runs at most one call at a time per server; different servers run in parallel.
 
+    Whatever starts a guest (`spawn`, `power_on`, `reboot`, `resume`) asks `permission_to_start` as late as it can.
+
     Every change is idempotent: repeated after a crash at any point it ends in the same state. A cancelled call leaves
     only what the next `spawn` or `destroy` of that server cleans up. All calls raise HypervisorDown when the
     hypervisor does not answer; those that name a server raise GuestNotFound when there is no such guest, except
     `destroy`. What starts a guest, or lets it go on, raises HostError with the hypervisor's own words when the
     hypervisor halts the guest meanwhile; `spawn` leaves nothing of it then.
     """
+
+    @property
+    @abstractmethod
+    def down(self) -> str:
+        """Why the hypervisor does not answer; empty: it does, or was not asked yet."""
 
     @abstractmethod
     async def start(self, on_change: OnChange) -> None:
@@ -50,7 +57,8 @@ class Driver(ABC):
 
     @abstractmethod
     async def destroy(self, server: str) -> None:
-        """Stop and remove the guest, its disks and its logs; nothing to do is fine."""
+        """Stop and remove the guest, its disks and its logs; nothing to do is fine, also when the hypervisor does not
+        answer: what is on the host's disk shows that it was never asked to start the guest."""
 
     @abstractmethod
     async def power_on(self, server: str, mark: GuestMark) -> GuestState: ...

@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 from agents.drivers.base import Driver, OnChange, not_halted
 from agents.drivers.simulated_capacity import SimulatedCapacity
 from agents.drivers.simulated_machine import NO_TOPOLOGY, SimulatedGuest, SimulatedHypervisor
+from agents.grant import permission_to_start
 from agents.progress import tell_progress
 from schemas.errors import GuestNotFound, HostError, HostFull, HypervisorDown, ImageUnusable, WrongState
 from schemas.guest import (
@@ -105,6 +106,10 @@ class SimulatedDriver(Driver):
         self._on_change: OnChange | None = None
         self._timers: set[asyncio.TimerHandle] = set()
 
+    @property
+    def down(self) -> str:
+        return f"the simulated hypervisor of {self._hostname} is down" if self.hypervisor.down else ""
+
     async def start(self, on_change: OnChange) -> None:
         await self._work("start")
         self._on_change = on_change
@@ -171,7 +176,7 @@ class SimulatedDriver(Driver):
                 nics=tuple((nic.network, nic.mac) for nic in spec.nics),
                 topology=spec.topology or NO_TOPOLOGY,
             )
-        state = self._run(old, spec.mark)
+        state = await self._start(old, spec.mark)
         self._fail("spawn", late=True)
         if state.halted:
             self.hypervisor.remove(server)
@@ -183,6 +188,8 @@ class SimulatedDriver(Driver):
         self.hypervisor.cached_images.add(image.digest)
 
     async def destroy(self, server: str) -> None:
+        if self.hypervisor.down and server not in self.hypervisor.guests:
+            return
         await self._work("destroy")
         guest = self.hypervisor.guests.get(server)
         if guest is not None and guest.state.mark is None:
@@ -193,7 +200,7 @@ class SimulatedDriver(Driver):
     async def power_on(self, server: str, mark: GuestMark) -> GuestState:
         self._guest(server)
         await self._work("power_on")
-        state = self._run(self._guest(server), mark)
+        state = await self._start(self._guest(server), mark)
         self._fail("power_on", late=True)
         return not_halted(state)
 
@@ -207,8 +214,7 @@ class SimulatedDriver(Driver):
     async def reboot(self, server: str, mark: GuestMark, hard: bool, timeout: float) -> GuestState:
         self._guest(server)
         await self._work("reboot")
-        self._stop(server, mark)
-        state = self._run(self._guest(server), mark)
+        state = await self._start(self._stopped(server, mark), mark)
         self._fail("reboot", late=True)
         return not_halted(state)
 
@@ -231,7 +237,7 @@ class SimulatedDriver(Driver):
     async def resume(self, server: str, mark: GuestMark) -> GuestState:
         self._guest(server)
         await self._work("resume")
-        state = self._run(self._guest(server), mark, restore=True)
+        state = await self._start(self._guest(server), mark, restore=True)
         self._fail("resume", late=True)
         return not_halted(state)
 
@@ -270,8 +276,8 @@ class SimulatedDriver(Driver):
             delay -= every
             tell_progress(f"{delay:.1f} s of {verb} left")
         await asyncio.sleep(delay)
-        if self.hypervisor.down:
-            raise HypervisorDown(f"the simulated hypervisor of {self._hostname} is down")
+        if self.down:
+            raise HypervisorDown(self.down)
         self._fail(verb, late=False)
 
     def _fail(self, verb: Verb, late: bool) -> None:
@@ -311,6 +317,10 @@ class SimulatedDriver(Driver):
         self._fail(verb, late=True)
         return state
 
+    async def _start(self, guest: SimulatedGuest, mark: GuestMark, restore: bool = False) -> GuestState:
+        await permission_to_start()
+        return self._run(self.hypervisor.guests.get(guest.state.server, guest), mark, restore)
+
     def _run(self, guest: SimulatedGuest, mark: GuestMark, restore: bool = False) -> GuestState:
         if guest.state.halted:  # QEMU does not let such a guest go on: it has to be reset
             return self.hypervisor.put(evolve(guest, state=evolve(guest.state, mark=mark)))
@@ -328,6 +338,10 @@ class SimulatedDriver(Driver):
         if later:
             self._address_later(state.server)
         return state
+
+    def _stopped(self, server: str, mark: GuestMark) -> SimulatedGuest:
+        self._stop(server, mark)
+        return self._guest(server)
 
     def _stop(self, server: str, mark: GuestMark, saved: bool = False) -> GuestState:
         guest = self._guest(server)

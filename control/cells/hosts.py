@@ -34,6 +34,9 @@ class HostView:
     host: Host | None = None
     service: Service | None = None
     alive: bool = False
+    """its agent is heard, and it takes work"""
+    unready: str = ""
+    """why it takes none though its agent is heard"""
     cell_down: bool = False
     usages: dict[str, int] = field(factory=dict)
     """resource class -> amount claimed"""
@@ -52,7 +55,7 @@ class HostView:
         service does by itself. Source: DISABLE_PREFIX of nova/virt/libvirt/driver.py."""
         if self.mapping.disabled:
             return self.mapping.disabled_reason
-        trouble = self.host.facts.trouble if self.host else ""
+        trouble = self.unready or (self.host.facts.trouble if self.host else "")
         return f"AUTO: {trouble}"[:255] if trouble else None
 
 
@@ -60,7 +63,8 @@ class HostView:
 class _CellHosts:
     hosts: dict[str, Host]
     services: dict[str, Service]
-    alive: frozenset[str]
+    unready: dict[str, str]
+    """of each host that is heard, why it takes no work; empty: it does"""
     instances: dict[str, int]
 
 
@@ -87,7 +91,8 @@ async def list_hosts(top: Stores, *, counted: bool = False) -> list[HostView]:
                 view,
                 host=seen.hosts.get(name),
                 service=seen.services.get(name),
-                alive=name in seen.alive,
+                alive=seen.unready.get(name) == "",
+                unready=seen.unready.get(name, ""),
                 instances=seen.instances.get(name, 0),
             )
         views.append(view)
@@ -215,7 +220,7 @@ async def _cell(top: Stores, name: str, *, counted: bool) -> _CellHosts | None:
     return _CellHosts(
         {s.value.host: s.value for s in hosts},
         {s.value.host: s.value for s in services},
-        frozenset(_last(s.key.path) for s in alive),
+        {_last(s.key.path): s.value.unready for s in alive},
         counts,
     )
 

@@ -68,8 +68,10 @@ class Liveness:
         if mapping and mapping.value.disabled:
             return "MAINTENANCE"
         watched = self._alive.get(cell)
-        up = watched is not None and watched[0].connected and Cell.ALIVE(host).path in watched[0].items
-        return "UP" if up else "UNKNOWN"
+        if watched is None or not watched[0].connected:
+            return "UNKNOWN"
+        alive = watched[0].get(Cell.ALIVE(host))
+        return "UP" if alive is not None and not alive.unready else "UNKNOWN"
 
     async def catch_up(self) -> None:
         """Returns when the mappings are as new as this call: who has just changed one sees it."""

@@ -205,7 +205,7 @@ class Feed:
         self.model.set_failed_builds(_last(change.key.path), change.new.value.count if change.new else 0)
 
     def _alive(self, change: Change[Alive]) -> None:
-        self.model.set_alive(_last(change.key.path), change.new is not None)
+        self.model.set_alive(_last(change.key.path), change.new is not None and not change.new.value.unready)
 
 
 def _last(path: str) -> str:

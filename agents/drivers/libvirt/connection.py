@@ -55,6 +55,11 @@ class Connection:
         self._why = "not connected yet"
         self._keeper: asyncio.Task[None] | None = None
 
+    @property
+    def down(self) -> str:
+        """Why libvirt does not answer; empty: it does."""
+        return "" if self._link is not None else self._down().message
+
     async def open(self) -> None:
         """Connect and stay connected. Raises HypervisorDown when libvirt does not answer within the timeout."""
         _run_events()

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -87,12 +87,22 @@ def see_all(handle: Any, leases: Leases, host_ip: str) -> list[SeenGuest]:
     return seen
 
 
-def start(domain: Any) -> None:
-    """From any power state to running; what was saved of its memory is dropped."""
+def start(domain: Any, check: Callable[[], None]) -> None:
+    """From any power state to running; what was saved of its memory is dropped.
+
+    QEMU, which takes its time to start, does so with the guest's processors stopped: `check`, which raises when the
+    guest must not run, is asked right before they run, and what was started for nothing is stopped then.
+    """
+    check()
     if not domain.isActive():
         with _unless(libvirt.VIR_ERR_OPERATION_INVALID):  # it runs meanwhile
-            domain.createWithFlags(libvirt.VIR_DOMAIN_START_FORCE_BOOT)
-    elif domain.state()[0] in (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED):
+            domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_FORCE_BOOT)
+        try:
+            check()
+        except BaseException:
+            pull_plug(domain)
+            raise
+    if domain.state()[0] in (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED):
         domain.resume()
 
 
@@ -114,8 +124,10 @@ def save(domain: Any) -> None:
         raise HostError(f"domain {domain.UUIDString()} is off: there is no memory to save")
 
 
-def restore(domain: Any) -> None:
-    """From what `save` wrote; else it boots."""
+def restore(domain: Any, check: Callable[[], None]) -> None:
+    """From what `save` wrote; else it boots. Restoring removes the memory that was saved, so there is no way back from
+    there, and it is not begun in two steps."""
+    check()
     if not domain.isActive():
         with _unless(libvirt.VIR_ERR_OPERATION_INVALID):
             domain.create()

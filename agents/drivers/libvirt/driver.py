@@ -25,6 +25,7 @@ from agents.drivers.libvirt.topology import numa_cells
 from agents.drivers.libvirt.virtualization import DomainType, KvmVerdict
 from agents.drivers.libvirt.waiting import in_thread
 from agents.drivers.processors import ProcessorSets
+from agents.grant import GrantExpired, permission_to_start
 from schemas.errors import GuestNotFound, HostError, HypervisorDown
 from schemas.guest import Diagnostics, GuestMark, GuestSpec, GuestState, HostFacts, ImageGrant, PowerState
 from schemas.settings import LibvirtSettings
@@ -61,6 +62,10 @@ class LibvirtDriver(Driver):
         self._watcher: asyncio.Task[None] | None = None
         self._choosing = threading.Lock()
         """held from choosing a guest's devices until they are in its definition, where others see them"""
+
+    @property
+    def down(self) -> str:
+        return self._connection.down
 
     async def start(self, on_change: OnChange) -> None:
         await in_thread(self._prepare)
@@ -99,15 +104,15 @@ class LibvirtDriver(Driver):
         if not now.takes_guests:
             raise HostError(now.trouble)
         check_place(spec.topology, now.domain_type)
-        finished = await self._connection.call(lambda handle: self._finish_earlier(handle, spec))
-        if finished is not None:
-            return not_halted(finished)
+        if await self._connection.call(lambda handle: self._is_made(handle, spec)):
+            return not_halted(await self._start(spec.mark.server))
         directory = self._settings.guest_dir(spec.mark.server)
         try:
             if spec.topology:  # no image is fetched for a guest without a place
                 await self._connection.call(lambda handle: self._place(handle, spec))
             files = await make_files(spec, self._images, self._settings)
-            state = await self._connection.call(lambda handle: self._define(handle, spec, files, now.domain_type))
+            await self._connection.call(lambda handle: self._define(handle, spec, files, now.domain_type))
+            state = await self._start(spec.mark.server)
             if now.domain_type == "kvm" and now.verdict != "proven":
                 state = await self._try_kvm(spec.mark.server)
             return not_halted(state)
@@ -122,12 +127,19 @@ class LibvirtDriver(Driver):
         await self._images.fetch(image)
 
     async def destroy(self, server: str) -> None:
-        await self._connection.call(lambda handle: _remove(handle, server))
+        directory = self._settings.guest_dir(server)
+        try:
+            await self._connection.call(lambda handle: _remove(handle, server))
+        except HypervisorDown:
+            if await in_thread(directory.exists):
+                raise
+            return  # its files are made before its domain and removed after it
         self._seen.pop(server, None)  # no news to report
-        await in_thread(lambda: remove_files(self._settings.guest_dir(server)))
+        await in_thread(lambda: remove_files(directory))
 
     async def power_on(self, server: str, mark: GuestMark) -> GuestState:
-        return not_halted(await self._change(server, mark, self._switch_on))
+        await self._change(server, mark)
+        return not_halted(await self._start(server))
 
     async def power_off(self, server: str, mark: GuestMark, timeout: float) -> GuestState:
         await self._change(server, mark)
@@ -138,12 +150,8 @@ class LibvirtDriver(Driver):
         await self._change(server, mark)
         if not hard:
             await self._shut_down(server, timeout)
-
-        def cycle(handle: Any, domain: Any) -> None:
-            domains.pull_plug(domain)
-            self._switch_on(handle, domain)
-
-        return not_halted(await self._change(server, mark, cycle))
+        await self._change(server, mark, lambda _handle, domain: domains.pull_plug(domain))
+        return not_halted(await self._start(server))
 
     async def pause(self, server: str, mark: GuestMark) -> GuestState:
         return not_halted(await self._change(server, mark, lambda _handle, domain: domains.pause(domain)))
@@ -156,15 +164,9 @@ class LibvirtDriver(Driver):
         return await self._change(server, mark, lambda _handle, domain: domains.save(domain), timeout)
 
     async def resume(self, server: str, mark: GuestMark) -> GuestState:
-        def restore(handle: Any, domain: Any) -> None:
-            ensure_network(handle, self._settings)
-            domains.restore(domain)
-            # What was saved holds the mark of who saved it.
-            label = domains.label_of(domain)
-            if label is not None and label.mark != mark:
-                domains.set_mark(domain, label, mark)
-
-        return not_halted(await self._change(server, mark, restore, self._settings.save_timeout))
+        await self._change(server, mark)
+        await self._start(server, domains.restore, self._settings.save_timeout)
+        return not_halted(await self._change(server, mark))  # what was saved holds the mark of who saved it
 
     async def diagnostics(self, server: str) -> Diagnostics:
         return await self._connection.call(
@@ -199,20 +201,19 @@ class LibvirtDriver(Driver):
             self._settings = evolve(settings, disk_cache=cache)
         self._host_ip = host_ip(settings)
 
-    def _finish_earlier(self, handle: Any, spec: GuestSpec) -> GuestState | None:
-        """The guest, running, when this very operation made it before; else its name is clear. Blocking."""
+    def _is_made(self, handle: Any, spec: GuestSpec) -> bool:
+        """Whether this very operation has defined the guest before; else its name is clear. Blocking."""
         domain = domains.find(handle, spec.mark.server)
         if domain is None:
-            return None
+            return False
         label = domains.label_of(domain)
         if label is None:
             raise HostError(f"domain {spec.mark.server} bears no mark of ours and is left alone")
         if label.mark.operation != spec.mark.operation:
             domains.remove(domain)
-            return None
+            return False
         domains.set_mark(domain, label, spec.mark)
-        self._switch_on(handle, domain)
-        return self._state(handle, domain)
+        return True
 
     def _place(self, handle: Any, spec: GuestSpec) -> Place:
         """Where its claim puts it. A device is the guest's once a domain with it is defined. Raises HostFull."""
@@ -244,17 +245,30 @@ class LibvirtDriver(Driver):
                 return state
             await asyncio.sleep(_TRIAL_POLL)
 
-    def _define(self, handle: Any, spec: GuestSpec, files: GuestFiles, domain_type: DomainType) -> GuestState:
+    def _define(self, handle: Any, spec: GuestSpec, files: GuestFiles, domain_type: DomainType) -> None:
         """Blocking. Once defined, the domain bears its mark and all its files are there, so it can be finished."""
         with self._choosing if spec.topology and spec.topology.devices else contextlib.nullcontext():
             place = self._place(handle, spec)
-            domain = handle.defineXML(domain_xml(spec, files, domain_type, self._settings, place))
-        self._switch_on(handle, domain)
-        return self._state(handle, domain)
+            handle.defineXML(domain_xml(spec, files, domain_type, self._settings, place))
 
-    def _switch_on(self, handle: Any, domain: Any) -> None:
-        ensure_network(handle, self._settings)
-        domains.start(domain)
+    async def _start(
+        self,
+        server: str,
+        start: Callable[[Any, Callable[[], None]], None] = domains.start,
+        timeout: float | None = None,
+    ) -> GuestState:
+        """Has a defined guest run, once that is permitted and unless it runs already."""
+
+        def work(handle: Any) -> GuestState:
+            domain = domains.ours(handle, server)[0]
+            ensure_network(handle, self._settings)
+            start(domain, check)
+            return self._state(handle, domain)
+
+        while True:
+            check = await permission_to_start()
+            with contextlib.suppress(GrantExpired):
+                return await self._connection.call(work, timeout)
 
     def _state(self, handle: Any, domain: Any) -> GuestState:
         return domains.see(domain, leases(handle, self._settings), self._host_ip).state

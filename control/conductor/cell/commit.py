@@ -43,12 +43,14 @@ def transaction(decision: Decision, operation: Stored[Operation], instance: Stor
                 at=now,
                 fault=decision.fault,
             )
-            return (
+            txn = (
                 Txn("give back")
                 .replace(operation, decision.operation)
                 .replace(instance, evolve(decision.instance, updated=now))
                 .put(Cell.OUTBOX(op.server, op.attempt), outbox)
             )
+            # What the host has of it is a stray from now on.
+            return txn.delete(Cell.BY_HOST(op.host, op.server)) if op.host else txn
 
 
 def finished_action(op: Operation, instance: Instance, error: str | None, now: datetime) -> Action:

@@ -22,11 +22,11 @@ from kv.store import Store
 from kv.txn import Txn
 from runtime.health import Health
 from runtime.process import drained, run_until
-from schemas.errors import Conflict, Unavailable
+from schemas.errors import BadRequest, Conflict, Unavailable
 from schemas.messages import FromAgent, HostCall, HostCallReply, Report, ToAgent, Wake
 from schemas.settings import Settings
 from schemas.shards import shard_of
-from schemas.subjects import cell_call, cell_wake, host_verb, report
+from schemas.subjects import cell_call, cell_wake, host_verb, report, reporter
 
 log = structlog.get_logger()
 
@@ -100,7 +100,11 @@ class CellConductor:
             await self.service.withdraw(endpoint)
         await self.engine.lost(shard)
 
-    async def _from_agent(self, message: FromAgent, _: str) -> ToAgent:
+    async def _from_agent(self, message: FromAgent, subject: str) -> ToAgent:
+        """The sender is the host that the subject names, on which NATS lets no other agent publish."""
+        sender = reporter(subject)
+        if message.host != sender:
+            raise BadRequest(f"a message on the subject of host {sender} says that it comes from {message.host}")
         if message.report:
             return await self._report(message, message.report)
         if message.progress:
@@ -108,7 +112,7 @@ class CellConductor:
         if message.changed:
             return await self.observer.changed(message.host, message.changed)
         if message.beats:
-            return await self.hosts.pulse(message.beats)
+            return await self.hosts.pulse(sender, message.beats)
         if message.hello:
             return await self.hosts.hello(message, message.hello)
         return ToAgent()
@@ -122,7 +126,8 @@ class CellConductor:
         if operation and operation.value.generation == told.mark.generation and operation.value.host == message.host:
             self.engine.wake(Wake(server))
             raise Unavailable("the operation is being taken up; say it again")
-        return ToAgent(applied=False)
+        kind = operation.value.kind if operation else None
+        return ToAgent(applied=kind not in ("boot", "delete") and await self.observer.has_built(message.host, told))
 
     async def _call(self, question: HostCall, _: str) -> HostCallReply:
         """Relays a read to the host that alone can answer it."""

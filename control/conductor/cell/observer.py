@@ -8,7 +8,7 @@ import structlog
 from bus.client import Bus
 from control.conductor.cell.initiative import begun, noted
 from control.conductor.cell.metrics import FOREIGN
-from control.conductor.cell.reconcile import Records, doubts, judge, observed, to_resume
+from control.conductor.cell.reconcile import AT_ONCE, Records, doubts, judge, observed, to_resume
 from kv.keys import Cell
 from kv.shards import Shards
 from kv.store import Store
@@ -16,7 +16,7 @@ from kv.txn import Stored
 from runtime import ambient
 from schemas.errors import CompareFailed
 from schemas.guest import GuestState
-from schemas.messages import Changed, Hello, HostCall, HostCallReply, ToAgent, Wake
+from schemas.messages import Changed, Hello, HostCall, HostCallReply, Report, ToAgent, Wake
 from schemas.operation import Operation
 from schemas.server import HostedServer, Instance, time_key
 from schemas.settings import Settings
@@ -67,7 +67,7 @@ class Observer:
         subject = host_verb(self._cell, host, "call")
         question = HostCall(self._cell, host, "guest-state", server)
         answer = await self._bus.request(subject, question, HostCallReply, ASK_SECONDS, self._release(host))
-        state = answer.state
+        state = answer.state if answer.state and answer.state.server == server else None
         now = ambient.now()
         found = observed(instance.value, state, now) if state else None
         if found is not None:
@@ -79,15 +79,28 @@ class Observer:
                 self._wake(Wake(server, instance.value.created_us, instance.value.project))
         return ToAgent()
 
-    async def compare(self, host: str, hello: Hello) -> ToAgent:
-        """What is wrong on the host or in its servers' records. They are read after the guests were listed, and a
+    async def has_built(self, host: str, told: Report) -> bool:
+        """Whether the spawn whose end is told is recorded as done: a first report was applied, its answer lost."""
+        if told.step != "spawn" or told.error is not None:
+            return False
+        line = await self._store.get(Cell.BY_HOST(host, told.mark.server))
+        if line is None:
+            return False
+        instance, _ = await self._read(told.mark.server, line.value)
+        return (
+            instance is not None and instance.value.host == host and instance.value.generation >= told.mark.generation
+        )
+
+    async def compare(self, host: str, hello: Hello, *, everything: bool) -> ToAgent:
+        """What is wrong on the host or in its servers' records; `everything`: all of its strays, not a bounded number.
+        They are read after the guests were listed, and a
         server is recorded before it is spawned, so what is missing there is not to be here."""
         lines = {s.key.path.rsplit("/", 1)[1]: s.value for s in await self._store.range(Cell.BY_HOST.under(host, ""))}
         doubtful = doubts(self._site, hello.guests, hello.jobs, lines.keys())
         self._report(host, frozenset(doubtful.foreign))
         records = {server: await self._records(server, lines.get(server)) for server in doubtful.unplaced}
         records |= {server: await self._records(server, lines.get(server)) for server in doubtful.absent}
-        verdict = judge(host, doubtful, records)
+        verdict = judge(host, doubtful, records, None if everything else AT_ONCE)
         return ToAgent(strays=verdict.strays, missing=verdict.missing)
 
     async def resume(self, host: str, guests: tuple[GuestState, ...]) -> None:

@@ -14,7 +14,8 @@ from schemas.operation import Operation
 from schemas.server import Fault, Instance
 
 AT_ONCE: Final = 20
-"""of each kind that one inventory may find fault with: a host that lost everything is not acted on in one go"""
+"""of each kind that one inventory of a host at work may find fault with: one that lost everything is not acted on in
+one go. A host that registers is rid of all strays first."""
 
 WITHOUT_GUEST: Final = frozenset({"building", "error", "soft-delete", "shelved_offloaded", "deleted"})
 """vm_states of servers at rest that need not have a guest"""
@@ -126,7 +127,7 @@ class Doubts:
     """What an inventory and the list of the host's servers do not agree about: to be judged by the servers' records."""
 
     unplaced: Mapping[str, int]
-    """guests with our site's mark, by server, with the mark's generation, that the list does not have"""
+    """guests with our site's mark and jobs, by server, with their generation, that the list does not have"""
     absent: Set[str]
     """servers of the list without a guest or a job"""
     foreign: Set[str]
@@ -135,10 +136,12 @@ class Doubts:
 
 def doubts(site: str, guests: Sequence[GuestState], jobs: Sequence[JobAtWork], placed: Set[str]) -> Doubts:
     ours = {g.server: g.mark.generation for g in guests if g.mark and g.mark.site == site}
+    foreign = {g.server for g in guests} - ours.keys()
+    here = ours | {job.server: job.generation for job in jobs if job.server not in foreign}
     return Doubts(
-        unplaced={server: generation for server, generation in ours.items() if server not in placed},
-        absent=placed - ours.keys() - {job.server for job in jobs},
-        foreign={g.server for g in guests} - ours.keys(),
+        unplaced={server: generation for server, generation in here.items() if server not in placed},
+        absent=placed - here.keys() - {job.server for job in jobs},
+        foreign=foreign,
     )
 
 
@@ -156,20 +159,23 @@ class Verdict:
     missing: tuple[str, ...]
 
 
-def judge(host: str, doubtful: Doubts, records: Mapping[str, Records]) -> Verdict:
+def judge(host: str, doubtful: Doubts, records: Mapping[str, Records], most: int | None = AT_ONCE) -> Verdict:
     """`records` has every server of `unplaced` and `absent`. A server with an operation at work on this host is left
-    alone; what an operation does elsewhere excuses no guest here."""
+    alone; what an operation does elsewhere, or one that was given back, excuses no guest here. At most `most` strays;
+    None: all."""
     strays = [
         Stray(server, generation)
         for server, generation in doubtful.unplaced.items()
         if not _concerns(records[server].operation, host)
     ]
     missing = [server for server in doubtful.absent if _should_be_here(records[server], host)]
-    return Verdict(tuple(sorted(strays, key=lambda s: s.server)[:AT_ONCE]), tuple(sorted(missing)[:AT_ONCE]))
+    return Verdict(tuple(sorted(strays, key=lambda s: s.server)[:most]), tuple(sorted(missing)[:AT_ONCE]))
 
 
 def _concerns(operation: Operation | None, host: str) -> bool:
-    return operation is not None and (operation.host == host or host in (operation.inputs | operation.results).values())
+    if operation is None or operation.step == "returning":
+        return False
+    return operation.host == host or host in (operation.inputs | operation.results).values()
 
 
 def _should_be_here(known: Records, host: str) -> bool:

@@ -22,6 +22,7 @@ from control.conductor.sagas.table import (
     Finish,
     GiveBack,
     Outcome,
+    Outdated,
     Overrun,
     Progressed,
     Saga,
@@ -37,7 +38,15 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import BY_NAME, BusUnavailable, CompareFailed, KilonovaError, NobodyListens, StoreUnavailable
+from schemas.errors import (
+    BY_NAME,
+    BusUnavailable,
+    CompareFailed,
+    HypervisorDown,
+    KilonovaError,
+    NobodyListens,
+    StoreUnavailable,
+)
 from schemas.guest import GuestSpec
 from schemas.messages import Command, CommandReply, Report, Wake
 from schemas.operation import Line, Operation
@@ -50,6 +59,10 @@ log = structlog.get_logger()
 RESEND_SECONDS: Final = 5.0
 """A command is said again after so long without a report; the agent adopts the job that it has."""
 REPLY_SECONDS: Final = 2.0
+SILENT_SECONDS: Final = 0.2
+"""between looks at a host that has no lease"""
+HYPERVISOR_SECONDS: Final = 15.0
+"""that a hypervisor which does not answer is asked again: longer than a restart of libvirtd takes"""
 RETRY_SECONDS: Final = 1.0
 """before an overrun step is tried once more"""
 
@@ -108,6 +121,9 @@ class Runner:
             self._raised.pop(server, None)
             return False
         op = operation.value
+        if (op.project, op.created_us) != (hint.project, hint.created_us):  # a hint's word decides nothing
+            when = time_key(op.created_us, server)
+            instance, user_data = await self._store.read(Cell.INSTANCES(op.project, when), Cell.USER_DATA(server))
         REQUEST_ID.set(op.request_id)
         structlog.contextvars.bind_contextvars(operation=mark_of(self._site, op).operation)
         if instance is None:
@@ -224,6 +240,8 @@ class Runner:
         decision: Decision = decide(saga, operation.value, instance.value, outcome, now)
         txn = transaction(decision, operation, instance, now)
         host = operation.value.host
+        if host is not None and isinstance(outcome, Failed) and outcome.host_down:
+            txn.absent(Cell.ALIVE(host))
         if saga.kind == "boot" and host is not None and isinstance(decision, Finish | GiveBack):
             self._hosts.count_build(txn, host, failed=isinstance(decision, GiveBack))
         await self._store.commit(self._shards.guard(txn, shard))
@@ -241,12 +259,16 @@ class Runner:
         if step is saga.step and saga.kind == "boot":
             until = max(ambient.now() + timedelta(seconds=1), min(until, op.deadline))
         attempt = op.tries + 1
+        silent: datetime | None = None
         while True:
             wanted = (op.host, op.server, op.generation, step.name, attempt)
             expectation = self.expectations.expect(wanted)
             try:
                 answer = await self._ask(step, op, spec, attempt, expectation, until)
-                if isinstance(answer, Failed) and _may_retry(step, answer) and ambient.now() < until:
+                no_hypervisor = isinstance(answer, Failed) and answer.error == HypervisorDown.__name__
+                silent = (silent or ambient.now()) if no_hypervisor and not step.persistent else None
+                again = min(until, silent + timedelta(seconds=HYPERVISOR_SECONDS)) if silent else until
+                if isinstance(answer, Failed) and _may_retry(step, answer) and ambient.now() < again:
                     attempt += 1
                     expectation.settle(True)
                     await asyncio.sleep(min(0.5 * 2 ** (attempt - op.tries), 10))
@@ -263,18 +285,21 @@ class Runner:
 
     async def _ask(
         self, step: Step, op: Operation, spec: GuestSpec | None, attempt: int, expectation: Expectation, until: datetime
-    ) -> Succeeded | Failed | None:
+    ) -> Succeeded | Failed | Outdated | None:
         """None: time is up."""
         host = op.host
         assert host is not None
         subject = host_verb(self._cell, host, "command")
         pause = 0.02
+        accepted = ""
         while ambient.now() < until:
             session = self._hosts.session(host)
             if session is None or not self._hosts.is_alive(host):
-                if self._hosts.is_down(host):
+                waits = accepted == session and not step.granted
+                if not waits and await self._hosts.is_down(host):
                     return Failed("HypervisorDown", f"host {host} is down", host_down=True)
-                await asyncio.sleep(0.2)
+                if (await asyncio.wait([expectation.report], timeout=SILENT_SECONDS))[0]:
+                    return _outcome(expectation.report.result())
                 continue
             command = Command(
                 verb=step.verb,
@@ -294,15 +319,16 @@ class Runner:
                 continue
             if reply.refusal:
                 log.info("command refused", host=host, reason=reply.refusal)
-                if reply.stale:
-                    raise CompareFailed(f"{host} knows a newer command: {reply.refusal}")
+                if reply.stale and reply.generation:
+                    return Outdated(reply.generation)
                 pause = min(pause * 2, 1.0)
                 await asyncio.sleep(pause)
                 continue
+            accepted = session
             seconds = min(RESEND_SECONDS, (until - ambient.now()).total_seconds())
             report = await self._wait(expectation, host, session, seconds)
             if report is not None:
-                return Failed(report.error, report.message) if report.error else Succeeded(report.state)
+                return _outcome(report)
         return None
 
     async def _wait(self, expectation: Expectation, host: str, session: str, seconds: float) -> Report | None:
@@ -310,6 +336,10 @@ class Runner:
         either: list[asyncio.Future[Any]] = [expectation.report, self._hosts.end_of(host, session)]
         await asyncio.wait(either, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
         return expectation.report.result() if expectation.report.done() else None
+
+
+def _outcome(report: Report) -> Succeeded | Failed:
+    return Failed(report.error, report.message) if report.error else Succeeded(report.state)
 
 
 def _may_retry(step: Step, failure: Failed) -> bool:

@@ -1,4 +1,5 @@
-"""boot: spawn the guest on its host; on failure remove what is there and give the server back to the top.
+"""boot: spawn the guest on its host; on failure remove what is there and give the server back to the top. It is given
+back when the host has removed what it had, or has been silent for so long that it runs nothing of it any more.
 
 step     undo
 spawn    destroy
@@ -21,8 +22,8 @@ def _failed(operation: Operation, instance: Instance, outcome: Failed, now: date
 
 BOOT = Saga(
     kind="boot",
-    step=Step("spawn", "spawn", lambda s: s.spawn_timeout, with_spec=True),
-    undo=Step("undo", "destroy", lambda s: s.command_timeout, skip_dead_host=True, persistent=True),
+    step=Step("spawn", "spawn", lambda s: s.spawn_timeout, with_spec=True, granted=True),
+    undo=Step("undo", "destroy", lambda s: s.command_timeout, persistent=True, granted=True),
     done=_done,
     failed=_failed,
 )

@@ -22,7 +22,8 @@ class Succeeded:
 
 @frozen
 class Failed:
-    """The step cannot be done. `error` names a class of the error tree; `host_down`: nobody is there to ask."""
+    """The step cannot be done. `error` names a class of the error tree. `host_down`: nobody is there to ask, and what
+    was not acknowledged does not run there; the transaction that follows compares that the host has no lease."""
 
     error: str
     message: str
@@ -46,7 +47,14 @@ class Overrun:
     message: str
 
 
-Outcome = Succeeded | Failed | Progressed | Overrun
+@frozen
+class Outdated:
+    """The host knows `generation`, which the records do not: they are older than it, as after a restored backup."""
+
+    generation: int
+
+
+Outcome = Succeeded | Failed | Progressed | Overrun | Outdated
 
 
 @frozen
@@ -62,6 +70,10 @@ class Step:
     """When the host is down the step counts as done: the host cleans up on its return."""
     persistent: bool = False
     """Whatever the host says, it is asked again until its time is up."""
+    granted: bool = False
+    """The host does it only while it is granted time, and stops by itself what was not acknowledged: when it falls
+    silent the step has failed as soon as its lease and a margin have passed. Any other step that the host has accepted
+    has its whole time, since it may have been carried out."""
 
 
 @frozen
@@ -119,6 +131,8 @@ def decide(saga: Saga, operation: Operation, instance: Instance, outcome: Outcom
         # The attempt that is at work stays the next one to say, so that the agent adopts its job.
         after = evolve(operation, tries=outcome.attempt - 1, deadline=outcome.deadline)
         return Advance(evolve(after, story=(*operation.story, line)), evolve(instance, updated=now))
+    if isinstance(outcome, Outdated):
+        return _above(operation, instance, outcome.generation, now)
     if isinstance(outcome, Overrun):
         if not operation.tries:
             return _once_more(operation, instance, outcome, now)
@@ -149,6 +163,14 @@ def _once_more(operation: Operation, instance: Instance, overrun: Overrun, now: 
     return Advance(after, evolve(instance, generation=generation, updated=now))
 
 
+def _above(operation: Operation, instance: Instance, known: int, now: datetime) -> Decision:
+    """The same step under a generation that the host takes for new."""
+    generation = max(known, instance.generation) + 1
+    line = Line(now, f"{operation.host} knows generation {known} of the server: goes on with {generation}")
+    after = evolve(operation, generation=generation, story=(*operation.story, line))
+    return Advance(after, evolve(instance, generation=generation, updated=now))
+
+
 def _begin_undo(operation: Operation, instance: Instance, failure: Failed, now: datetime) -> Decision:
     generation = instance.generation + 1
     line = Line(now, f"{operation.step} failed on {operation.host}: {failure.message}")
@@ -165,10 +187,17 @@ def _begin_undo(operation: Operation, instance: Instance, failure: Failed, now: 
     )
 
 
-def _after_undo(operation: Operation, instance: Instance, outcome: Outcome, now: datetime) -> Decision:
-    undone = isinstance(outcome, Succeeded)
-    how = "taken back" if undone else "not taken back, the host does it on its return"
+def _after_undo(operation: Operation, instance: Instance, outcome: Succeeded | Failed, now: datetime) -> Decision:
+    """A host that may still run the guest keeps the server: built elsewhere as well, it would run twice."""
     fault = operation.fault or Fault(500, "the build failed", now)
+    if isinstance(outcome, Failed) and not outcome.host_down:
+        text = (
+            f"{fault.details}. It could not be taken back on {operation.host}, where the guest may be: "
+            f"{outcome.message}. Delete the server"
+        )
+        dead = evolve(instance, vm_state="error", task_state=None, updated=now, fault=evolve(fault, details=text))
+        return Finish(dead, error=fault.message)
+    how = "taken back" if isinstance(outcome, Succeeded) else "given up: the host is down, and cleans up on its return"
     returning = evolve(operation, step="returning", story=(*operation.story, Line(now, f"attempt {how}")))
     return GiveBack(returning, instance, fault)
 

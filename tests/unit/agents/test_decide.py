@@ -35,7 +35,7 @@ def test_nothing_begins_while_strays_are_removed() -> None:
 
 def test_an_older_generation_is_stale() -> None:
     found = decide(Memory(5), command(4), SESSION, "serving")
-    assert found == Refuse("generation 4 is older than 5", stale=True)
+    assert found == Refuse("generation 4 is older than 5", stale=True, generation=5)
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -11,6 +11,7 @@ from unit_records import UUID, guest, mark
 
 from agents import jobs as jobs_module
 from agents.drivers.simulated import Delays, Fault, SimulatedDriver, Verb
+from agents.grant import Grant
 from agents.jobs import Jobs
 from schemas.errors import HostFull
 from schemas.guest import GuestState, PowerState
@@ -31,6 +32,7 @@ class Lab:
     results: list[GuestState] = field(factory=list)
     calls: list[str] = field(factory=list)
     """of the driver: begun and ended"""
+    grant: Grant = field(factory=Grant)
     driver: SimulatedDriver = field(init=False)
     jobs: Jobs = field(init=False)
 
@@ -46,7 +48,8 @@ class Lab:
                     lab.calls.append(f"end {verb}")
 
         self.driver = Logged("h1", delays=Delays(self.delays), faults=self.faults)
-        self.jobs = Jobs(self.driver, "s1", self._send, self.results.append, self._tell)
+        self.jobs = Jobs(self.driver, "s1", self._send, self.results.append, self._tell, self.grant)
+        self.grant.until = float("inf")
         self.jobs.phase = "serving"
 
     async def _tell(self, told: Progress) -> None:
@@ -237,7 +240,7 @@ async def test_servers_do_not_wait_for_each_other(lab: Lab) -> None:
 async def test_refusals_change_nothing(lab: Lab) -> None:
     lab.command(generation=5)
     await lab.reports(1)
-    assert lab.command(generation=4) == CommandReply("generation 4 is older than 5", stale=True)
+    assert lab.command(generation=4) == CommandReply("generation 4 is older than 5", True, 5)
     assert lab.command(generation=6, session="s0").refusal == "the command is for session s0, this is s1"
     lab.jobs.phase = "registering"
     assert lab.command(generation=7).refusal == "not ready: strays are being removed"
@@ -281,3 +284,141 @@ async def test_progress_is_told_now_and_then(lab: Lab, monkeypatch: pytest.Monke
     assert 2 <= len(lab.told) <= 5
     assert {(t.mark, t.step, t.attempt) for t in lab.told} == {(report.mark, report.step, report.attempt)}
     assert all("left" in t.note for t in lab.told)
+
+
+# Without a grant
+
+
+def power(lab: Lab) -> int | None:
+    guest = lab.driver.hypervisor.guests.get(UUID)
+    return guest.state.power_state if guest else None
+
+
+async def expire(lab: Lab) -> None:
+    lab.grant.until = 0.0
+    lab.jobs.lapse()
+    await asyncio.sleep(0.02)
+
+
+def renew(lab: Lab) -> None:
+    lab.grant.extend(asyncio.get_running_loop().time(), 60.0)
+
+
+async def test_nothing_starts_without_a_grant_and_goes_on_with_one(lab: Lab) -> None:
+    """A host that was cut off started guests for as long as nobody heard it, beside those that were built for them on
+    other hosts."""
+    lab.grant.until = 0.0
+    lab.command()
+    await asyncio.sleep(0.05)
+    assert (power(lab), lab.said) == (None, [])
+    renew(lab)
+    await lab.reports(1)
+    assert power(lab) == PowerState.RUNNING
+    lab.command("power-off", 2, "stop/req/1")
+    await lab.reports(2)
+    lab.grant.until = 0.0
+    lab.command("power-on", 3, "start/req/1")
+    await asyncio.sleep(0.05)
+    assert (power(lab), len(lab.said)) == (PowerState.SHUTDOWN, 2)
+    renew(lab)
+    await lab.reports(3)
+    assert power(lab) == PowerState.RUNNING
+
+
+async def test_a_guest_that_was_not_acknowledged_stops_with_the_grant_and_runs_again_with_the_next(lab: Lab) -> None:
+    lab.answers = lambda _: None
+    lab.command()
+    await eventually(lambda: lab.said)
+    await expire(lab)
+    assert power(lab) == PowerState.SHUTDOWN
+    assert lab.jobs.is_busy(UUID)
+    assert [job.server for job in lab.jobs.at_work()] == [UUID]
+    before = len(lab.said)
+    await asyncio.sleep(0.05)
+    assert len(lab.said) == before  # what is not so is not said
+    lab.answers = lambda _: True
+    renew(lab)
+    await eventually(lambda: power(lab) == PowerState.RUNNING and not lab.jobs.is_busy(UUID))
+    assert lab.said[-1].error is None
+
+
+async def test_a_guest_that_was_acknowledged_runs_on_without_a_grant(lab: Lab) -> None:
+    lab.command()
+    await lab.reports(1)
+    await expire(lab)
+    assert power(lab) == PowerState.RUNNING
+
+
+async def test_a_guest_whose_spawn_was_decided_otherwise_stops_with_the_grant(lab: Lab) -> None:
+    lab.answers = lambda _: False
+    lab.command()
+    await lab.reports(1)
+    await expire(lab)
+    assert power(lab) == PowerState.SHUTDOWN
+
+
+async def test_a_spawn_that_failed_after_the_guest_ran_leaves_none_running_without_a_grant(lab: Lab) -> None:
+    lab.faults["spawn"] = Fault(1.0, late=True)
+    lab.command()
+    await lab.reports(1)
+    assert power(lab) == PowerState.RUNNING
+    await expire(lab)
+    assert power(lab) == PowerState.SHUTDOWN
+
+
+async def test_a_later_command_says_that_the_spawn_was_acknowledged(lab: Lab) -> None:
+    lab.answers = lambda report: None if report.step == "spawn" else True
+    lab.command()
+    await eventually(lambda: lab.said)
+    lab.command("reboot", 2, "reboot/req/1")
+    await eventually(lambda: lab.said[-1].step == "reboot")
+    await expire(lab)
+    assert power(lab) == PowerState.RUNNING
+
+
+async def test_a_guest_that_cannot_be_stopped_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "STOP_AGAIN_SECONDS", 0.01)
+    lab.answers = lambda _: None
+    lab.command()
+    await eventually(lambda: lab.said)
+    lab.driver.hypervisor.down = True
+    await expire(lab)
+    assert power(lab) == PowerState.RUNNING
+    lab.driver.hypervisor.down = False
+    await eventually(lambda: power(lab) == PowerState.SHUTDOWN)
+
+
+# Strays
+
+
+async def test_a_stray_is_destroyed_as_a_job_that_a_command_waits_for(lab: Lab) -> None:
+    """It was destroyed past the jobs: a spawn of the same server ran beside it."""
+    lab.command()
+    await lab.reports(1)
+    lab.delays["destroy"] = 0.1
+    seen = asyncio.get_running_loop().time()
+    removing = asyncio.create_task(lab.jobs.remove(mark(), seen))
+    await eventually(lambda: "begin destroy" in lab.calls)
+    lab.command("spawn", 9, "boot/req-9/2")
+    await removing
+    await lab.reports(2)
+    assert lab.calls == ["begin spawn", "end spawn", "begin destroy", "end destroy", "begin spawn", "end spawn"]
+    assert power(lab) == PowerState.RUNNING
+
+
+async def test_a_stray_job_ends(lab: Lab) -> None:
+    lab.delays["spawn"] = 60
+    lab.command()
+    await asyncio.sleep(0.02)
+    await lab.jobs.remove(mark(), asyncio.get_running_loop().time())
+    assert (power(lab), lab.jobs.at_work(), lab.said) == (None, (), [])
+    assert lab.command(generation=1, op="boot/other/1") == CommandReply()
+
+
+async def test_what_was_commanded_since_the_guests_were_listed_is_no_stray(lab: Lab) -> None:
+    seen = asyncio.get_running_loop().time()
+    await asyncio.sleep(0.01)
+    lab.command()
+    await lab.reports(1)
+    await lab.jobs.remove(mark(), seen)
+    assert power(lab) == PowerState.RUNNING

@@ -88,8 +88,9 @@ def test_giving_back_keeps_the_records_and_tells_the_top() -> None:
     op, server, fault = operation("boot", "returning"), instance(generation=5), Fault(500, "full", NOW)
     txn = committed(GiveBack(op, server, fault), operation("boot", "undo"), instance())
     outbox = Cell.OUTBOX(UUID, 2).path
-    assert set(txn.writes) == {OP.path, SERVER.path, outbox}
-    assert deleted(txn) == set()
+    line = Cell.BY_HOST("h1", UUID).path
+    assert set(txn.writes) == {OP.path, SERVER.path, outbox, line}
+    assert deleted(txn) == {line}  # what the host has of it is a stray from now on
     told = value(txn, Outbox, outbox)
     assert isinstance(told, Outbox)
     assert (told.kind, told.fault, told.host, told.generation) == ("build-failed", fault, "h1", 5)

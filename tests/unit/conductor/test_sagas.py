@@ -16,6 +16,7 @@ from control.conductor.sagas.table import (
     Finish,
     GiveBack,
     Outcome,
+    Outdated,
     Overrun,
     Progressed,
     Remove,
@@ -130,16 +131,43 @@ def test_a_failed_spawn_is_undone_under_a_new_generation(failure: Failed) -> Non
             raise AssertionError(other)
 
 
-@pytest.mark.parametrize("outcome", [Succeeded(None), FULL, DOWN])
-def test_whatever_becomes_of_the_undo_the_build_is_given_back(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Succeeded(None), DOWN])
+def test_what_is_undone_or_runs_nowhere_any_more_is_given_back(outcome: Outcome) -> None:
     op, before = begun("boot")
     fault = Fault(500, "no space", NOW)
     undoing = evolve(op, step="undo", fault=fault, generation=5)
     match decide(SAGAS["boot"], undoing, evolve(before, generation=5), outcome, NOW):
         case GiveBack(returning, after, told):
             assert (returning.step, told, after.generation) == ("returning", fault, 5)
-            expected = "taken back" if isinstance(outcome, Succeeded) else "not taken back, the host does it"
+            expected = "taken back" if isinstance(outcome, Succeeded) else "the host is down"
             assert expected in returning.story[-1].text
+        case other:
+            raise AssertionError(other)
+
+
+def test_a_build_that_may_still_run_on_its_host_is_not_given_back() -> None:
+    """A host whose libvirtd hung over the undo kept its guest, and the server was built a second time elsewhere."""
+    op, before = begun("boot")
+    undoing = evolve(op, step="undo", tries=1, fault=Fault(500, "Build failed.", NOW, details="no space"))
+    for outcome in (Failed("HypervisorDown", "libvirt does not answer"), LATE):
+        match decide(SAGAS["boot"], undoing, before, outcome, NOW):
+            case Finish(after, error):
+                assert (after.vm_state, after.task_state, after.host, error) == ("error", None, "h1", "Build failed.")
+                assert after.fault
+                assert "no space" in after.fault.details
+                assert "could not be taken back on h1" in after.fault.details
+            case other:
+                raise AssertionError(other)
+
+
+@pytest.mark.parametrize("kind", SAGAS)
+def test_a_host_that_knows_more_than_the_records_gets_a_generation_above_its_own(kind: str) -> None:
+    """After a restored backup of etcd an agent refused all commands for a server as stale, without end."""
+    op, before = begun(kind)
+    match decide(SAGAS[kind], op, before, Outdated(40), NOW):
+        case Advance(again, after):
+            assert (again.step, again.tries, again.generation, after.generation) == (op.step, op.tries, 41, 41)
+            assert "knows generation 40" in again.story[-1].text
         case other:
             raise AssertionError(other)
 
@@ -204,6 +232,7 @@ def test_failing_at_each_step_and_undo_it_ends_at_rest_or_given_back(kind: str) 
             case Finish(after, error):
                 assert after.task_state is None
                 assert (error is None) == (after.fault is None)
+                assert kind != "boot" or after.vm_state in ("active", "error")
             case Remove():
                 assert kind == "delete"
             case GiveBack(returning, _, fault):
