@@ -14,8 +14,8 @@ import pytest
 from echoes import Answer, Pair, Question, echo, paired
 from substrate import eventually
 
-from bus.client import DEADLINE, TRACE, Bus
-from bus.service import Service
+from bus.client import DEADLINE, ERROR, TRACE, Bus
+from bus.service import SKEW_SECONDS, Service
 from schemas.codec import dumps, loads
 from schemas.context import REQUEST_ID, TRACEPARENT
 from schemas.errors import (
@@ -189,18 +189,27 @@ async def test_every_error_of_the_tree_crosses(pair: Pair) -> None:
 # Deadlines and hints
 
 
-async def test_after_its_deadline_a_message_is_dropped(pair: Pair) -> None:
+async def test_after_its_deadline_a_message_is_refused_and_its_sender_told_why(pair: Pair) -> None:
+    """A host whose clock was two seconds ahead dropped every command without a word, and was given builds all the time:
+    clocks may differ a little, and where they differ more both sides say so."""
     served = []
 
-    async def serve(question: Question, _: str) -> None:
+    async def serve(question: Question, _: str) -> Answer:
         served.append(question.text)
+        return Answer(question.text)
 
     await pair.serve(serve)
-    for name, deadline in (("late", time.time() - 0.01), ("timely", time.time() + 5)):
-        headers = {DEADLINE: f"{deadline:.3f}"}
-        await pair.asker.client.publish(f"{pair.prefix}.echo", dumps(Question(name)), headers=headers)
-    await eventually(lambda: served)
-    assert served == ["timely"]
+    subject, now = f"{pair.prefix}.echo", time.time()
+    for name, deadline in (("skewed", now - SKEW_SECONDS / 2), ("timely", now + 5)):
+        await pair.asker.client.request(
+            subject, dumps(Question(name)), headers={DEADLINE: f"{deadline:.3f}"}, timeout=5
+        )
+    late = {DEADLINE: f"{now - SKEW_SECONDS - 60:.3f}"}
+    reply = await pair.asker.client.request(subject, dumps(Question("late")), headers=late, timeout=5)
+    assert served == ["skewed", "timely"]
+    assert reply.headers
+    assert "the clocks of the two machines differ" in reply.headers[ERROR]
+    assert float(reply.headers[ERROR].split(" got this ")[1].split()[0]) >= 65
 
 
 async def test_a_hint_reaches_one_of_a_queue_and_all_without(pair: Pair) -> None:
