@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from bus.service import Endpoint, Service
+from control.conductor.failures import Failures
 from kv.keys import Family, Key
 from kv.shards import Shards
 from kv.store import Store
@@ -25,6 +26,14 @@ Look = Callable[[int, Wake], Awaitable[bool]]
 Stir = Callable[[str, int | None], None]
 """(server, mod-revision of its operation, if known): it is being looked at and may have changed meanwhile."""
 
+GiveUp = Callable[[int, str, str], Awaitable[bool]]
+"""(shard, server, failure): its operation fails in one way again and again. Ends it when its deadline has passed; True:
+it is ended."""
+
+
+async def _never(shard: int, server: str, failure: str) -> bool:
+    return False
+
 
 class Engine:
     def __init__(
@@ -37,6 +46,7 @@ class Engine:
         look: Look,
         rescan_seconds: float,
         stir: Stir = lambda _, __: None,
+        give_up: GiveUp = _never,
     ) -> None:
         self._store = store
         self._shards = shards
@@ -46,6 +56,7 @@ class Engine:
         self._look = look
         self._rescan_seconds = rescan_seconds
         self._stir = stir
+        self._give_up = give_up
         self._endpoints: dict[int, Endpoint[Wake]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._again: dict[str, Wake] = {}
@@ -144,29 +155,27 @@ class Engine:
     async def _work(self, shard: int, hint: Wake) -> None:
         server = hint.server
         structlog.contextvars.bind_contextvars(instance=server)
-        pause = 0.005
+        failures = Failures()
         while shard in self._shards.fences:
             self._again.pop(server, None)
             try:
+                if failures.for_good and await self._give_up(shard, server, failures.last):
+                    return
                 if not await self._look(shard, hint):
                     return
-                pause = 0.005
+                failures.clear()
             except UnknownOutcome:
                 try:
                     await self._shards.refence(shard)
                 except KilonovaError as error:
                     log.info("shard not refenced", shard=shard, reason=error.message)
-                    await asyncio.sleep(pause)
-            except CompareFailed:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
-            except KilonovaError as error:
-                log.warning("operation waits", reason=error.message, kind=type(error).__name__)
-                pause = min(max(pause, 0.05) * 2, 2.0)
-                await asyncio.sleep(pause)
-            except Exception:
-                log.exception("operation failed unexpectedly; it is tried again")
-                pause = min(max(pause, 0.5) * 2, 10.0)
+                    await asyncio.sleep(failures.note(error))
+            except Exception as error:
+                pause = failures.note(error)
+                if failures.same == 1 and not isinstance(error, KilonovaError):
+                    log.exception("operation failed unexpectedly; it is tried again")
+                elif not isinstance(error, CompareFailed) or failures.for_good:
+                    log.warning("operation waits", reason=str(error)[:500], kind=type(error).__name__, seconds=pause)
                 await asyncio.sleep(pause)
 
 

@@ -58,6 +58,7 @@ class CellConductor:
             self.runner.look,
             settings.conductor.rescan_seconds,
             self.runner.stir,
+            self.runner.give_up,
         )
         days = settings.conductor.deleted_days
         self.reaper = Reaper(lambda: store, self.shards.fences, self._commit, days)

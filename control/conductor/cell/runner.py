@@ -28,6 +28,7 @@ from control.conductor.sagas.table import (
     Saga,
     Step,
     Succeeded,
+    abandoned,
     decide,
     step_of,
 )
@@ -160,6 +161,23 @@ class Runner:
         if isinstance(outcome, Failed) and outcome.error == "GuestNotFound" and op.host:
             await self._hosts.demand_inventory(op.host)
         return isinstance(decision, Advance)
+
+    async def give_up(self, shard: int, server: str, failure: str) -> bool:
+        """Ends an operation whose deadline has passed while it failed in one way again and again, with the server in
+        ERROR where it is: what is on its host is not known. A delete is never given up."""
+        operation = await self._store.get(Cell.OPERATIONS(shard, server))
+        if operation is None:
+            return True
+        op, now = operation.value, ambient.now()
+        if op.step == "returning" or op.kind == "delete" or now < op.deadline:
+            return False
+        instance = await self._store.get(Cell.INSTANCES(op.project, time_key(op.created_us, server)))
+        if instance is None:
+            return False
+        decision = abandoned(op, instance.value, failure, now)
+        await self._store.commit(self._shards.guard(transaction(decision, operation, instance, now), shard))
+        log.error("operation given up", kind=op.kind, step=op.step, reason=failure[:500])
+        return True
 
     def _password(self, server: Instance) -> str | None:
         """What its guest is told. A password that this process has no key for is left out, not fatal."""

@@ -211,6 +211,14 @@ def settle(
     return Finish(evolve(instance, vm_state=vm_state, task_state=None, updated=now, fault=None, **more))
 
 
+def abandoned(operation: Operation, instance: Instance, failure: str, now: datetime) -> Finish:
+    """The operation could not be carried out, nor unwound, until its deadline; how far it came on the host is not
+    known."""
+    text = f"{operation.kind} was given up at its deadline: {failure[:500]}"
+    fault = Fault(500, text, now, details=f"step {operation.step} on {operation.host}")
+    return Finish(evolve(instance, vm_state="error", task_state=None, updated=now, fault=fault), error=text)
+
+
 def revert(operation: Operation, instance: Instance, failure: Failed, now: datetime) -> Finish:
     """The command failed and nothing changed: the server rests where it was, the fault says why."""
     fault = Fault(500, failure.message, now, details=failure.error)
