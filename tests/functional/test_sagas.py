@@ -147,7 +147,6 @@ async def test_a_boot_whose_step_and_undo_fail_stays_where_its_guest_may_be(
     assert found.instance.host
     assert found.instance.fault
     assert f"could not be taken back on {found.instance.host}" in found.instance.fault.details
-    assert [h for h in site.hosts if uuid in site.hosts[h].hypervisor.guests] == [found.instance.host] * late
     mend(site)
     await emptied(site, uuid)
 
