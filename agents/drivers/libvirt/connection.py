@@ -17,7 +17,7 @@ import structlog
 
 from agents.drivers.libvirt.lines import Lines
 from agents.drivers.libvirt.link import Handle, Link
-from agents.drivers.libvirt.waiting import in_daemon_thread, settled
+from agents.drivers.libvirt.waiting import Hung, in_daemon_thread, kept_running, settled
 from schemas.errors import HypervisorDown
 
 T = TypeVar("T")
@@ -52,6 +52,7 @@ class Connection:
         """for events alone; calls have their lines"""
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
+        self._hung = Hung()
         self._why = "not connected yet"
         self._keeper: asyncio.Task[None] | None = None
 
@@ -63,7 +64,7 @@ class Connection:
     async def open(self) -> None:
         """Connect and stay connected. Raises HypervisorDown when libvirt does not answer within the timeout."""
         _run_events()
-        self._keeper = asyncio.create_task(self._keep(), name="libvirt-connection")
+        self._keeper = asyncio.create_task(kept_running(self._keep, "libvirt-connection"), name="libvirt-connection")
         try:
             async with asyncio.timeout(self._timeout):
                 await self._up.wait()
@@ -80,13 +81,16 @@ class Connection:
             self._keeper = None
         self._link = None
 
-    async def call(self, work: Callable[[Handle], T], timeout: float | None = None) -> T:
+    async def call(self, work: Callable[[Handle], T], timeout: float | None = None, server: str = "") -> T:
         """Run `work(handle)` in a thread, for `timeout` seconds at most where the usual ones will not do; libvirt's
         errors come out as ours.
 
-        When cancelled it waits for a call that has begun, so that what it does is known.
+        When cancelled it waits for a call that has begun, so that what it does is known. A call that is given up may
+        still take effect: the next one about the same `server` is refused until it has ended.
         """
         timeout = timeout or self._timeout
+        if server and not await self._hung.ended(server, timeout):
+            raise HypervisorDown(f"libvirt at {self._uri} still hangs over an earlier call on {server}")
         try:
             async with asyncio.timeout(self._timeout):
                 await self._room.acquire()
@@ -95,7 +99,12 @@ class Connection:
         try:
             if self._link is None:
                 raise self._down()
-            return await settled(in_daemon_thread(lambda: self._lines.run(work)), timeout)
+            running = in_daemon_thread(lambda: self._lines.run(work))
+            try:
+                return await settled(running, timeout)
+            finally:
+                if server and not running.done():
+                    self._hung.note(server, running)
         except TimeoutError:
             raise HypervisorDown(f"libvirt at {self._uri} took longer than {timeout:g} s") from None
         finally:

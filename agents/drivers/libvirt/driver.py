@@ -23,7 +23,7 @@ from agents.drivers.libvirt.images import ImageCache
 from agents.drivers.libvirt.network import ensure_network, leases
 from agents.drivers.libvirt.topology import numa_cells
 from agents.drivers.libvirt.virtualization import DomainType, KvmVerdict
-from agents.drivers.libvirt.waiting import in_thread
+from agents.drivers.libvirt.waiting import in_thread, kept_running
 from agents.drivers.processors import ProcessorSets
 from agents.grant import GrantExpired, permission_to_start
 from schemas.errors import GuestNotFound, HostError, HypervisorDown
@@ -77,7 +77,8 @@ class LibvirtDriver(Driver):
         except BaseException:
             await self.close()
             raise
-        self._watcher = asyncio.create_task(self._watch(on_change), name="libvirt-watch")
+        watch = kept_running(lambda: self._watch(on_change), "libvirt-watch")
+        self._watcher = asyncio.create_task(watch, name="libvirt-watch")
 
     async def close(self) -> None:
         if self._watcher is not None:
@@ -104,22 +105,24 @@ class LibvirtDriver(Driver):
         if not now.takes_guests:
             raise HostError(now.trouble)
         check_place(spec.topology, now.domain_type)
-        if await self._connection.call(lambda handle: self._is_made(handle, spec)):
-            return not_halted(await self._start(spec.mark.server))
+        server = spec.mark.server
+        if await self._connection.call(lambda handle: self._is_made(handle, spec), server=server):
+            return not_halted(await self._start(server))
         directory = self._settings.guest_dir(spec.mark.server)
         try:
             if spec.topology:  # no image is fetched for a guest without a place
                 await self._connection.call(lambda handle: self._place(handle, spec))
             files = await make_files(spec, self._images, self._settings)
-            await self._connection.call(lambda handle: self._define(handle, spec, files, now.domain_type))
-            state = await self._start(spec.mark.server)
+            domain_type = now.domain_type
+            await self._connection.call(lambda handle: self._define(handle, spec, files, domain_type), server=server)
+            state = await self._start(server)
             if now.domain_type == "kvm" and now.verdict != "proven":
-                state = await self._try_kvm(spec.mark.server)
+                state = await self._try_kvm(server)
             return not_halted(state)
         except HostError:
             # A libvirt that went away may have the guest by now: its files stay until the next spawn or destroy.
             with contextlib.suppress(HypervisorDown):
-                await self._connection.call(lambda handle: _remove(handle, spec.mark.server))
+                await self._connection.call(lambda handle: _remove(handle, server), server=server)
                 await in_thread(lambda: remove_files(directory))
             raise
 
@@ -129,7 +132,7 @@ class LibvirtDriver(Driver):
     async def destroy(self, server: str) -> None:
         directory = self._settings.guest_dir(server)
         try:
-            await self._connection.call(lambda handle: _remove(handle, server))
+            await self._connection.call(lambda handle: _remove(handle, server), server=server)
         except HypervisorDown:
             if await in_thread(directory.exists):
                 raise
@@ -268,7 +271,7 @@ class LibvirtDriver(Driver):
         while True:
             check = await permission_to_start()
             with contextlib.suppress(GrantExpired):
-                return await self._connection.call(work, timeout)
+                return await self._connection.call(work, timeout, server)
 
     def _state(self, handle: Any, domain: Any) -> GuestState:
         return domains.see(domain, leases(handle, self._settings), self._host_ip).state
@@ -289,7 +292,7 @@ class LibvirtDriver(Driver):
             act(handle, domain)
             return self._state(handle, domain)
 
-        return await self._connection.call(work, timeout)
+        return await self._connection.call(work, timeout, server)
 
     async def _shut_down(self, server: str, timeout: float) -> None:
         """Press the power button until the guest is off or `timeout` seconds are over."""

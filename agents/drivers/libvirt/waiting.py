@@ -3,13 +3,19 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, Final, TypeVar
+
+import structlog
 
 from schemas.errors import HostError, HostFull
 
 T = TypeVar("T")
+log = structlog.get_logger()
+
+AGAIN_SECONDS: Final = 1.0
+"""before what ended by a fault begins again"""
 
 
 async def settled(future: Future[T], timeout: float) -> T:
@@ -37,6 +43,38 @@ async def in_thread(work: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def kept_running(work: Callable[[], Awaitable[None]], name: str) -> None:
+    """Until cancelled. A fault of `work`, which nobody awaits, is logged, and it begins again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("ended by a fault, begun again", task=name)
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+class Hung:
+    """Calls that were given up though their threads go on, by the server that they are about: what one of them does
+    late must not come after what was reported since."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, set[Future[Any]]] = {}
+
+    def note(self, server: str, call: Future[Any]) -> None:
+        self._calls.setdefault(server, set()).add(call)
+
+    async def ended(self, server: str, timeout: float) -> bool:
+        """Whether none of them goes on, waiting for so many seconds at most."""
+        calls = self._calls.pop(server, set())
+        left = {call for call in calls if not call.done()}
+        if left:
+            await asyncio.wait([asyncio.wrap_future(call) for call in left], timeout=timeout)
+            left = {call for call in left if not call.done()}
+        if left:
+            self._calls.setdefault(server, set()).update(left)
+        return not left
 
 
 def in_daemon_thread(work: Callable[[], T]) -> Future[T]:

@@ -10,6 +10,7 @@ import structlog
 from bus.client import Bus
 from bus.service import Endpoint, Service
 from control.conductor.cell.hosts import Hosts
+from control.conductor.cell.mender import Mender
 from control.conductor.cell.observer import Observer
 from control.conductor.cell.runner import Runner
 from control.conductor.engine import Engine
@@ -62,6 +63,7 @@ class CellConductor:
         )
         days = settings.conductor.deleted_days
         self.reaper = Reaper(lambda: store, self.shards.fences, self._commit, days)
+        self.mender = Mender(store, self.shards.fences, self._commit)
         self._cell = cell
         self._store = store
         self._bus = bus
@@ -73,7 +75,7 @@ class CellConductor:
         await self.service.serve("call", cell_call(self._cell), HostCall, self._call)
         health.checks["shards"] = lambda: self.shards.settled
         health.checks["hosts"] = lambda: self.hosts.services.synced.is_set() and self.hosts.alive.synced.is_set()
-        own = (self.hosts.run(), self._when_hosts_known(), self.engine.run(), self.reaper.run())
+        own = (self.hosts.run(), self._when_hosts_known(), self.engine.run(), self.reaper.run(), self.mender.run())
         await run_until(stopping, *own, *beside)
         await drained(5, self.engine.drain(), self.service.stop())
         await self.hosts.close()
