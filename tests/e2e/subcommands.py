@@ -93,7 +93,7 @@ REFUSED: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "server migration confirm": ("{s}", ABSENT),
         "server migration force complete": ("{s} 1", "Cannot 'force_complete'"),
         "server migration revert": ("{s}", ABSENT),
-        "server migration show": ("{s} 1", "In-progress live migration 1 is not found"),
+        "server migration show": ("{s} 1", "No ServerMigration found"),
         "server rebuild": ("{s}", ABSENT),
         "server remove fixed ip": ("{s} 203.0.113.9", ABSENT),
         "server remove floating ip": ("{s} 203.0.113.9", NO_SERVICE),
