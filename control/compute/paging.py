@@ -1,6 +1,7 @@
 """`limit`, `marker` and the link to the next page."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -41,16 +42,21 @@ LATER_TEXT: Final = "Marker {} could not be found."
 
 
 def page_of(
-    call: Call, items: Sequence[T], ident: Callable[[T], str], missing: str = "marker [{}] not found"
+    call: Call,
+    items: Sequence[T],
+    ident: Callable[[T], str],
+    missing: str = "marker [{}] not found",
+    wants: Callable[[T], bool] = lambda _: True,
 ) -> list[T]:
-    """The page of a sorted list that `limit` and `marker` ask for. Raises BadRequest for an unknown marker."""
+    """The page of a sorted list that `limit` and `marker` ask for, of what `wants` takes. The marker is looked for
+    apart from that. Raises BadRequest for an unknown one."""
     start, marker = 0, call.arg("marker")
     if marker:
         places = [i for i, item in enumerate(items) if ident(item) == marker]
         if not places:
             raise BadRequest(missing.format(marker))
         start = places[0] + 1
-    return list(items[start : start + limit_of(call)])
+    return list(islice(filter(wants, islice(items, start, None)), limit_of(call)))
 
 
 def with_next(call: Call, collection: str, shown: list[Any], last: str | None, links: str = "") -> dict[str, Any]:

@@ -89,9 +89,10 @@ def _full(call: Call, flavor: Flavor) -> Body:
 async def _page(call: Call) -> list[Flavor]:
     wants = _filter(call)
     key = SORTS.get(call.arg("sort_key") or "flavorid", SORTS["flavorid"])
-    found = [f for f in await store.all_flavors(call.top.store) if wants(f)]
+    every = await store.all_flavors(call.top.store)
+    found = [f for f in every if call.identity.is_admin or store.visible(f, call.identity)]
     found.sort(key=lambda f: (key(f), f.id), reverse=call.arg("sort_dir") == "desc")
-    return page_of(call, found, lambda f: f.id)
+    return page_of(call, found, lambda f: f.id, wants=wants)
 
 
 def _filter(call: Call) -> Callable[[Flavor], bool]:
@@ -101,9 +102,7 @@ def _filter(call: Call) -> Callable[[Flavor], bool]:
     def wants(flavor: Flavor) -> bool:
         if flavor.disabled or flavor.memory_mb < ram or flavor.root_gb < disk:
             return False
-        if public is not None and flavor.is_public != public:
-            return False
-        return call.identity.is_admin or store.visible(flavor, call.identity)
+        return public is None or flavor.is_public == public
 
     return wants
 

@@ -8,6 +8,7 @@ from control.compute.views import instance_actions as views
 from control.servers.find import Found, find_deleted
 from control.servers.history import get_action, list_actions
 from schemas.errors import BadRequest, NotFound
+from schemas.operation import Action
 
 DELETED_SINCE = 21
 PAGES_SINCE = 58
@@ -18,13 +19,15 @@ async def index(call: Call) -> Body:
     if call.version < PAGES_SINCE:
         return {"instanceActions": [views.listed(a, call.version) for a in actions]}
     since, before = call.arg("changes-since"), call.arg("changes-before")
-    if since:
-        actions = [a for a in actions if a.updated >= parse_time(since)]
-    if before:
-        actions = [a for a in actions if a.updated <= parse_time(before)]
-    if since and before and parse_time(since) > parse_time(before):
+    first = parse_time(since) if since else None
+    last = parse_time(before) if before else None
+    if first and last and first > last:
         raise BadRequest("The value of changes-since must be less than or equal to changes-before.")
-    page = page_of(call, actions, lambda a: a.request_id, LATER_TEXT)
+
+    def wants(action: Action) -> bool:
+        return (first is None or action.updated >= first) and (last is None or action.updated <= last)
+
+    page = page_of(call, actions, lambda a: a.request_id, LATER_TEXT, wants)
     shown = [views.listed(a, call.version) for a in page]
     return with_next(call, "instanceActions", shown, page[-1].request_id if page else None, "links")
 

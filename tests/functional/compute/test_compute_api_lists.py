@@ -15,7 +15,7 @@ from control.top import Top
 from kv.keys import Cell, Global
 from kv.txn import Txn
 from schemas.codec import to_dict
-from schemas.operation import Deleted
+from schemas.operation import Action, Deleted
 from schemas.server import Instance, time_key
 
 Api = Callable[..., Client]
@@ -251,3 +251,27 @@ async def test_a_projects_usage_reads_no_other_projects_deletions(api: Api, top:
     assert [s["instance_id"] for s in usage["server_usages"]] == [mine.uuid]
     since = f"changes-since={hour:%Y-%m-%dT%H:%M:%SZ}"
     assert ids((await api().get(f"/servers?{since}"))["servers"]) == [mine.uuid]
+
+
+async def test_markers_of_other_lists_are_looked_for_apart_from_the_filters(
+    api: Api, top: Top, place: Place, flavor: str
+) -> None:
+    admin = api("admin", "2.66")
+    for ident, ram, public in (("2", 64, True), ("3", 4096, True), ("4", 4096, False)):
+        body = {"id": ident, "name": f"f{ident}", "ram": ram, "vcpus": 1, "disk": 1}
+        await admin.ok("POST", "/flavors", {"flavor": {**body, "os-flavor-access:is_public": public}})
+    assert ids((await api().get("/flavors?minRam=1000&marker=2"))["flavors"]) == ["3"]
+    assert await api().refused(400, "GET", "/flavors?marker=4") == "marker [4] not found"
+    assert ids((await admin.get("/flavors?is_public=true&marker=2"))["flavors"]) == ["3"]
+
+    server, txn = await place(), Txn("history")
+    for n in range(3):
+        at = NOW - timedelta(days=n)
+        action = Action(
+            server.uuid, f"a{n}", f"req-{n}", server.user, server.project, at, at, message=None, events=(), story=()
+        )
+        txn.put(Cell.ACTIONS(server.uuid, f"req-{n}"), action)
+    await top.cells.store("cell1").commit(txn)
+    until = f"{NOW - timedelta(hours=30):%Y-%m-%dT%H:%M:%SZ}"
+    path = f"/servers/{server.uuid}/os-instance-actions?changes-before={until}&marker=req-0"
+    assert [a["request_id"] for a in (await admin.get(path))["instanceActions"]] == ["req-2"]
