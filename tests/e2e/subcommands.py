@@ -95,7 +95,7 @@ REFUSED: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "server migration revert": ("{s}", ABSENT),
         "server migration show": ("{s} 1", "No ServerMigration found"),
         "server rebuild": ("{s}", ABSENT),
-        "server remove fixed ip": ("{s} 203.0.113.9", ABSENT),
+        "server remove fixed ip": ("{s} 203.0.113.9", PATH),
         "server remove floating ip": ("{s} 203.0.113.9", NO_SERVICE),
         "server remove network": ("{s} net", ""),
         "server remove port": ("{s} port", ABSENT),
