@@ -109,7 +109,7 @@ class Nemesis:
     def _race(self, store: Store, txn: Txn) -> None:
         """As when another process writes one of the same records between read and commit: the transaction must lose,
         and be decided again."""
-        place = next(p for p in self.site.places.values() if p.cluster is store.etcd.cluster)  # type: ignore[attr-defined]
+        place = self.site.place_of(store)
         if not place.whole:
             return
         there = [kv for path in txn.writes if (kv := place.get((store.prefix + path).encode())) is not None]

@@ -280,6 +280,10 @@ class Site:
         """For looking from outside, without faults: `global`, `cell0` or a cell."""
         return Store(Twin(self.places[GLOBAL if name == CELL0 else name].cluster), PREFIXES.get(name, f"{name}/"))
 
+    def place_of(self, store: Store) -> Place:
+        """Where a store of one of its processes is."""
+        return self.places[store.etcd.target]
+
     def _ways(self, name: str, place: str) -> list[tuple[Twin, Link]]:
         """The process's connections to the place's etcd."""
         process = self.running.get(name)
