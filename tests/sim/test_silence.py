@@ -13,6 +13,8 @@ import pytest
 from control.conductor.cell.guests import mark_of
 from control.servers.change import change_server, delete_server
 from kv.keys import Cell
+from kv.store import Store
+from kv.txn import Txn
 from schemas.errors import BadRequest
 from schemas.guest import PowerState
 from schemas.host import Alive
@@ -417,5 +419,39 @@ def test_an_agent_speaks_for_its_own_host_only() -> None:
         beats = (Beat(host, service.value.session),)
         assert (await say(FromAgent(liar, "", beats=beats), shard_of(host))).unknown == (host,)
         assert await it.settled([server], 30) == ["active"]
+
+    play(story, **ONE)
+
+
+def test_a_host_that_is_heard_again_before_its_build_is_given_away_is_asked_to_undo_it() -> None:
+    """The conductor has decided that the host is down; before its transaction the host registers, with nothing that is
+    not its own, and is granted time: the transaction compares that the host has no lease, else both would run it."""
+
+    async def story(it: Scenario) -> None:
+        slow(it.site, spawn=10.0)
+        (server,) = await it.create()
+        host = await host_of(it, server)
+        await asyncio.sleep(2)
+        it.site.cut_bus(f"agent-{host}", CELL)
+        commit: Any = Store.commit
+        held: list[Txn] = []
+
+        async def late(self: Store, txn: Txn) -> int:
+            if txn.purpose == "give back" and not held:
+                held.append(txn)
+                it.site.heal(f"agent-{host}")
+                await it.until(up, 30)
+                await asyncio.sleep(1)
+            revision: int = await commit(self, txn)
+            return revision
+
+        async def up() -> bool:
+            alive = await it.site.store(CELL).get(Cell.ALIVE(host))
+            return alive is not None and not alive.value.unready
+
+        with patch.object(Store, "commit", late):
+            assert await it.settled([server], 90) == ["active"]
+            assert held
+            await asyncio.sleep(30)
 
     play(story, **ONE)
