@@ -114,7 +114,7 @@ async def _agree(top: Stores, cell: CellAccess, done: Done, *, top_is_newer: boo
 
 async def _forget_in_cell(store: Store, stored: Stored[Instance]) -> None:
     server = stored.value
-    txn = Txn("forget server").remove(stored).delete(Cell.USER_DATA(server.uuid))
+    txn = Txn("forget restored server").remove(stored).delete(Cell.USER_DATA(server.uuid))
     txn.delete(Cell.OPERATIONS(shard_of(server.uuid), server.uuid))
     if server.host:
         txn.delete(Cell.BY_HOST(server.host, server.uuid))
@@ -124,7 +124,7 @@ async def _forget_in_cell(store: Store, stored: Stored[Instance]) -> None:
 async def _forget_at_top(top: Stores, mapping: Stored[InstanceMapping]) -> None:
     of_project, of_all = line_keys(mapping.value)
     uuid = mapping.value.uuid
-    txn = Txn("forget server").remove(mapping).delete(of_project).delete(of_all).delete(Global.SPECS(uuid))
+    txn = Txn("forget restored server").remove(mapping).delete(of_project).delete(of_all).delete(Global.SPECS(uuid))
     txn.delete(Global.OPERATIONS(shard_of(uuid), uuid)).delete(Global.REQUESTS(uuid))
     await add_release(top, txn, [mapping.value], refund=True)
     await top.store.commit(txn)
@@ -145,7 +145,7 @@ async def _map(top: Stores, cell: str, server: Instance, known: Stored[InstanceM
         group=known.value.group if known else None,
     )
     of_project, of_all = line_keys(mapping)
-    txn = Txn("map server").at(Global.INSTANCES(server.uuid), known.mod_revision if known else 0)
+    txn = Txn("map restored server").at(Global.INSTANCES(server.uuid), known.mod_revision if known else 0)
     txn.put(Global.INSTANCES(server.uuid), mapping).put(of_project, ServerIndex(server.project, cell))
     txn.put(of_all, ServerIndex(server.project)).delete(Global.REQUESTS(server.uuid))
     txn.delete(Global.OPERATIONS(shard_of(server.uuid), server.uuid))
@@ -200,6 +200,6 @@ async def _recreate(top: Stores, store: Store, mapping: InstanceMapping) -> bool
         scheduler_hints=spec.value.scheduler_hints,
     )
     line = HostedServer(server.project, server.created_us)
-    txn = Txn("record server").create(instance_key(server), server).put(Cell.BY_HOST(node.host, server.uuid), line)
+    txn = Txn("record restored server").create(instance_key(server), server).put(Cell.BY_HOST(node.host, server.uuid), line)
     await store.commit(txn)
     return True

@@ -101,7 +101,7 @@ async def _in_memory(count: int, windows: int) -> None:
     async def compact() -> None:
         cluster.compact(cluster.revision)
 
-    await measure(lambda: Twin(cluster), compact, count, windows)
+    await measure(lambda: Twin(cluster, timeout=120.0), compact, count, windows)
 
 
 async def _in_etcd(settings: StoreSettings, count: int, windows: int) -> None:

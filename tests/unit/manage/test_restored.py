@@ -52,7 +52,7 @@ async def running(rig: Rig) -> Stored[Instance]:
     resources = {"rp1": {"VCPU": TINY.vcpus}}
     more = {"VCPU": usages.value.used.get("VCPU", 0) + TINY.vcpus}
     claim = Allocation(server, "p1", "u1", resources, NOW)
-    await rig.top.store.commit(Txn("claim").create(Global.ALLOCATIONS(server), claim).replace(usages, Usages(more)))
+    await rig.top.store.commit(Txn("hold").create(Global.ALLOCATIONS(server), claim).replace(usages, Usages(more)))
     found = await rig.instance(server)
     assert found is not None
     return found
