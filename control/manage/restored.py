@@ -200,6 +200,10 @@ async def _recreate(top: Stores, store: Store, mapping: InstanceMapping) -> bool
         scheduler_hints=spec.value.scheduler_hints,
     )
     line = HostedServer(server.project, server.created_us)
-    txn = Txn("record restored server").create(instance_key(server), server).put(Cell.BY_HOST(node.host, server.uuid), line)
+    txn = (
+        Txn("record restored server")
+        .create(instance_key(server), server)
+        .put(Cell.BY_HOST(node.host, server.uuid), line)
+    )
     await store.commit(txn)
     return True
