@@ -256,10 +256,12 @@ class Scheduler:
         if group is not None and done.group is not None:
             model.set_group(done.group.uuid, evolve(group, value=done.group, mod_revision=revision))
         lost = [(wanted, claim) for wanted, claim in batch if claim in done.lost]
-        for wanted, _ in batch:
-            operation = done.operations.get(wanted.server)
+        for wanted, claim in batch:
+            operation = done.operations.pop(wanted.server, None)
             if operation is not None:
                 self._answer(wanted, Selection(wanted.server, operation=operation, revision=revision))
+            elif claim not in done.lost:
+                self._answer(wanted, None)  # asked for twice: only one of them may know that it was claimed
         if lost:
             await self._lost(lost)
 

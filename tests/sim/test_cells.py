@@ -1,12 +1,16 @@
 """A cell whose etcd does not answer: what it costs whoever asks, and where builds go meanwhile."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
 from control.servers.change import delete_server
 from control.servers.find import find_server
 from kv.keys import Global
+from kv.txn import Txn
+from runtime import ambient
 from schemas.errors import Unavailable
 from tests.sim.scenario import HUGE, LARGE, TINY, USER, Scenario, play
 from tests.sim.site import GLOBAL
@@ -101,5 +105,51 @@ def test_no_refusal_is_final_on_an_old_view() -> None:
         for name in ("scheduler-1", "scheduler-2"):
             it.site.heal(name)
         assert await it.settled(wanted, 60) == ["active"]
+
+    play(story, tolerate=["I2", "I9"])
+
+
+def test_builds_that_were_not_sent_to_a_frozen_cell_go_elsewhere() -> None:
+    """Builds that had been claimed on a cell that froze waited for it without end, also when nothing was sent to it.
+    What was sent in the first moment stays with the cell: its write may still apply."""
+
+    async def story(it: Scenario) -> None:
+        servers = await it.create(TINY, 4)
+        assert await it.settled(servers, 30) == ["active"] * 4
+        with it.site.places["cell1"].frozen():
+            asked = []
+            for _ in range(20):
+                asked += await it.create(TINY, 1)
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(20)
+            waiting = [uuid for uuid, state in zip(asked, await it.states(asked), strict=True) if state == "request"]
+            assert len(waiting) <= 4, f"of {asked} {waiting} wait"
+        assert await it.settled(asked, 60) == ["active"] * 20
+
+    play(story, tolerate=["I2"])
+
+
+def test_a_build_in_a_frozen_cell_is_shown_as_an_error_from_its_deadline_on() -> None:
+    """A build whose cell froze was shown as building and scheduling for as long as the cell did not answer, an hour
+    after its deadline too."""
+
+    async def story(it: Scenario) -> None:
+        with it.site.places["cell1"].frozen(), it.site.places["cell2"].frozen():
+            servers = await it.create(TINY, 8)
+            await asyncio.sleep(0.3)
+            for name in ("super-1", "super-2"):  # the next owner does not know what was sent
+                it.site.kill(name)
+                it.site.start(name)
+            await asyncio.sleep(8)
+            top = it.site.store(GLOBAL)
+            for stored in await top.range(Global.OPERATIONS.under()):
+                sooner = evolve(stored.value, deadline=ambient.now() + timedelta(seconds=5))
+                await top.commit(Txn("bring deadline forward").replace(stored, sooner))
+            await asyncio.sleep(15)
+            for uuid in servers:
+                shown = (await it.ask(find_server, USER, uuid)).instance
+                assert (shown.vm_state, shown.task_state) == ("error", None)
+                assert shown.fault is not None
+        assert "active" in await it.settled(servers, 120)
 
     play(story, tolerate=["I2", "I9"])

@@ -35,9 +35,17 @@ from kv.store import Store
 from kv.txn import Stored, Txn
 from runtime import ambient
 from schemas.context import REQUEST_ID
-from schemas.errors import CompareFailed, NobodyListens, Unavailable, UnwritableRecord
+from schemas.errors import (
+    CellDown,
+    CompareFailed,
+    NobodyListens,
+    NotFound,
+    StoreUnavailable,
+    Unavailable,
+    UnwritableRecord,
+)
 from schemas.messages import SelectItem, Wake
-from schemas.operation import Operation
+from schemas.operation import Line, Operation
 from schemas.server import (
     CELL0,
     BuildRequest,
@@ -66,6 +74,9 @@ class Builds:
         self._leave = leave
         self._selecting = Selecting(top.bus)
         self._precache = Precache(top, shards, leave)
+        self._unsent: dict[str, tuple[int, int]] = {}
+        """server -> (mod-revision of the operation as the scheduler answered it here, create-revision of the lease):
+        nothing was sent to the claimed host's cell, by anyone"""
 
     async def look(self, shard: int, server: str) -> bool:
         """Brings a build one step on; False when there is none."""
@@ -96,6 +107,11 @@ class Builds:
         if step == "bury":
             await self._bury(shard, operation, request)
             return True
+        if step == "place":
+            # A claim that another process asked for is its to place: this one was the owner when it was made.
+            held, lease = self._shards.fences.get(shard), await self._top.store.get(Global.LEASES(shard))
+            if held is None or lease is None or lease.create_revision != held.create_revision:
+                raise CompareFailed(f"shard {shard} is not ours")
         if step == "schedule":
             if operation.value.cancel:
                 await self._remove(shard, operation, request)
@@ -109,6 +125,10 @@ class Builds:
                 return True
             operation = claimed
         return await self._place(shard, operation, request, mapping)
+
+    def forget(self, shard: int) -> None:
+        """The shard is lost: its next owner may send what this one did not."""
+        self._unsent = {server: known for server, known in self._unsent.items() if shard_of(server) != shard}
 
     async def _expand(self, shard: int, parent: Stored[Operation]) -> bool:
         """Writes the next servers of a large request; True while there are more."""
@@ -133,6 +153,9 @@ class Builds:
                 return None
             raise
         if selection.operation is not None:
+            lease = self._shards.fences.get(shard)
+            if lease is not None:
+                self._unsent[op.server] = selection.revision, lease.create_revision
             return evolve(operation, value=selection.operation, mod_revision=selection.revision)
         reason = selection.refusal or "no host"
         if op.fault is not None and op.attempt > 1:
@@ -152,9 +175,29 @@ class Builds:
         """Writes the server into its cell (again is fine) and hands it over; True when it is to be deleted there."""
         op = operation.value
         cell = op.results["cell"]
-        store = self._top.cells.store(cell)
+        unsent = self._is_unsent(shard, operation)
+        if unsent and op.cancel:
+            self._unsent.pop(op.server, None)
+            await self._remove(shard, operation, request)
+            return False
+        try:
+            access = self._top.cells.access(cell)
+            if access.breaker.open:
+                raise CellDown(f"the etcd of cell {cell} does not answer")
+            store = access.store
+            await self._fences.hold(store, shard)
+        except (StoreUnavailable, NotFound) as error:
+            if unsent:
+                await self._give_back(shard, operation, mapping, error.message)
+            elif op.cancel and isinstance(error, NotFound):  # the cell was removed: it will not tell
+                await self._remove(shard, operation, request)
+            else:
+                await self._show_error(shard, operation, request, f"Cell {cell} does not answer: {error.message}")
+                raise
+            return not (op.cancel and isinstance(error, NotFound))
         draft = request.value.instance
         key = instance_key(draft)
+        self._unsent.pop(op.server, None)
         try:
             if op.cancel and await self._fenced_get(store, shard, draft) is None:
                 await self._remove(shard, operation, request)
@@ -173,6 +216,38 @@ class Builds:
         if bus is not None and not op.cancel:
             await bus.hint(cell_wake(cell, shard), Wake(op.server, op.created_us, op.project))
         return op.cancel
+
+    async def _show_error(
+        self, shard: int, operation: Stored[Operation], request: Stored[BuildRequest], message: str
+    ) -> None:
+        """From its deadline on the build is shown as ERROR. Claim and charge stay, since what was sent may have been
+        done: what the cell says when it answers again is true."""
+        draft, now = request.value.instance, ambient.now()
+        if now <= operation.value.deadline or draft.vm_state == "error":
+            return
+        shown = evolve(draft, vm_state="error", task_state=None, fault=Fault(500, message, now, ""), updated=now)
+        txn = Txn("show error").replace(request, evolve(request.value, instance=shown)).unchanged(operation)
+        await self._commit(shard, txn)
+
+    def _is_unsent(self, shard: int, operation: Stored[Operation]) -> bool:
+        lease = self._shards.fences.get(shard)
+        known = self._unsent.get(operation.value.server)
+        return lease is not None and known == (operation.mod_revision, lease.create_revision)
+
+    async def _give_back(
+        self, shard: int, operation: Stored[Operation], mapping: Stored[InstanceMapping], reason: str
+    ) -> None:
+        """The claimed host's cell does not answer and nothing was sent to it: the claim is released, and the build
+        goes elsewhere. It counts as no attempt."""
+        op = operation.value
+        line = Line(ambient.now(), f"given back before it was sent to cell {op.results['cell']}: {reason}")
+        results = {k: v for k, v in op.results.items() if k in ("tried", "alternates")}
+        again = evolve(op, step="schedule", host=None, results=results, story=(*op.story, line))
+        txn = Txn("give back claim").replace(operation, again).unchanged(mapping)
+        await add_release(self._top, txn, [mapping.value], refund=False)
+        await self._commit(shard, txn)
+        self._unsent.pop(op.server, None)
+        log.info("claim given back", cell=op.results["cell"], reason=reason)
 
     async def _copy_update(self, store: Store, shard: int, there: Stored[Instance], draft: Instance) -> None:
         """The server was written from an older draft: what the user changed since goes with it. Nobody but us changes

@@ -87,6 +87,7 @@ class SuperConductor:
 
     async def _lost(self, shard: int) -> None:
         await self._engine.lost(shard)
+        self._builds.forget(shard)
 
     async def _call(self, question: HostCall, _: str) -> HostCallReply:
         """Passes a read on to the cell."""

@@ -38,6 +38,11 @@ class CellFences:
             await self._raise(store, shard)
             raise CompareFailed(f"{txn.purpose}: outcome unknown, to be read") from None
 
+    async def hold(self, store: Store, shard: int) -> None:
+        """Raises the fence if that is still to be done; nothing else is written. Raises CompareFailed,
+        StoreUnavailable."""
+        await self._raise(store, shard)
+
     async def _raise(self, store: Store, shard: int) -> Stored[str]:
         """The fence at our lease's revision; after an unknown outcome it is rewritten even when it is there already."""
         lease = self._shards.fences.get(shard)
