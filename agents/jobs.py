@@ -55,6 +55,13 @@ class _Worker:
     own: bool = False
     """of the agent's own accord: nobody waits for a report"""
 
+    def end(self, now: float) -> None:
+        """Keeps for the time that it is remembered only what may be asked for again: neither the guest's user data and
+        password nor the tasks, whose contexts hold the request that began them."""
+        self.ended = now
+        self.command = evolve(self.command, spec=None)
+        self.task = self.sending = self.telling = None
+
 
 class Jobs:
     """`grant` says until when guests may be started; `lapse` is called when it has run out."""
@@ -209,7 +216,7 @@ class Jobs:
             log.exception("command failed unexpectedly", verb=worker.command.verb)
         worker.memory = evolve(worker.memory, running=False)
         if worker.own:
-            worker.ended = asyncio.get_running_loop().time()
+            worker.end(asyncio.get_running_loop().time())
             return
         mark = worker.command.mark  # an adopting command may have raised it meanwhile
         worker.report = Report(mark, step, attempt, state, **_named(error))
@@ -267,7 +274,7 @@ class Jobs:
             REQUEST_ID.set(report.mark.operation.split("/")[1] if "/" in report.mark.operation else "")
             applied = await self._send(server, report)
             if applied is not None and report == worker.report:
-                worker.ended = asyncio.get_running_loop().time()
+                worker.end(asyncio.get_running_loop().time())
                 if applied and not report.error:
                     self._unacknowledged.discard(server)
                 if applied and report.state is not None:

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -25,6 +26,7 @@ from control.images.blobs import BUCKET, Blobs
 from control.images.grants import Grants
 from kv.keys import Global
 from kv.txn import Txn
+from schemas.host import CellMapping, StoreAddress
 from schemas.image import Blob, Image, Waste
 from schemas.settings import ApiSettings, BusSettings, StoreSettings
 
@@ -355,12 +357,18 @@ async def test_patches(demo: Client) -> None:
     assert (await demo.do("PATCH", f"images/{image['id']}", json=[])).status_code == 415
 
 
+async def map_cell(site: Site, name: str) -> None:
+    mapping = CellMapping(name, str(uuid4()), StoreAddress(("127.0.0.1:1",), f"{name}/"), None)
+    await site.top.store.commit(Txn("map cell").create(Global.CELLS(name), mapping))
+
+
 async def test_a_grant_opens_one_blob_for_a_while(demo: Client, site: Site) -> None:
     data, other = os.urandom(300_000), os.urandom(1000)
     image = await demo.create()
     await demo.upload(image, data)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     grants = Grants(site.tokens.keys, "http://api")
+    await map_cell(site, "cell1")
     url = grants.url(digest, "cell1", datetime.now(UTC) + timedelta(minutes=5))
     assert urlsplit(url).path == f"/image/blobs/{digest.removeprefix('sha256:')}"
     answer = await site.http.get(url)
@@ -373,6 +381,7 @@ async def test_a_grant_opens_one_blob_for_a_while(demo: Client, site: Site) -> N
         url.replace(digest.removeprefix("sha256:"), hashlib.sha256(other).hexdigest()),
         url.replace("expires=", "expires=9"),
         grants.url(digest, "cell1", datetime.now(UTC) - timedelta(seconds=1)),
+        grants.url(digest, "removed", datetime.now(UTC) + timedelta(minutes=5)),
     ]
     for wrong in forged:
         assert (await site.http.get(wrong)).status_code == 403, wrong

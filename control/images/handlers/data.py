@@ -14,6 +14,7 @@ from control.images.call import Call, Desk
 from control.images.spool import Spooled, spooled
 from control.images.upload import store_image
 from control.images.views import STORE
+from kv.keys import Global
 from schemas.errors import BadRequest, Conflict, Forbidden, RangeUnsatisfiable, TooLarge, UnsupportedMediaType
 from schemas.image import Image
 
@@ -49,10 +50,16 @@ async def download_image(call: Call) -> Response:
 
 
 async def download_blob(desk: Desk, request: Request) -> Response:
-    """For agents: no token, a grant."""
+    """For agents: no token, a grant, which ends with the mapping of its cell.
+
+    Raises:
+        Forbidden: The grant is forged or has expired, or its cell is not mapped any more.
+    """
     name, query = request.path_params["digest"], request.query_params
-    given = (query.get("cell", ""), query.get("expires", ""), query.get("sig", ""))
-    desk.grants.check(name, *given, now=datetime.now(UTC))
+    cell = query.get("cell", "")
+    desk.grants.check(name, cell, query.get("expires", ""), query.get("sig", ""), now=datetime.now(UTC))
+    if await desk.store.get(Global.CELLS(cell)) is None:
+        raise Forbidden("The image grant is of a cell that is not mapped any more.")
     return await _streamed(desk, name, {})
 
 

@@ -1,6 +1,8 @@
 """Commands become driver calls, one at a time a server, each reported until its owner answers."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -261,6 +263,20 @@ async def test_what_ended_long_ago_is_forgotten(lab: Lab, monkeypatch: pytest.Mo
     await asyncio.sleep(0.01)
     lab.command("destroy", 1, server=OTHER)
     assert lab.command("spawn", 6) == CommandReply()
+
+
+async def test_of_an_ended_job_no_guest_is_kept(lab: Lab) -> None:
+    """An hour of ended commands with user data, password and the contexts of their requests: 3.8 KiB a server."""
+    command = Command("spawn", "s1", mark(UUID, 1), "spawn", spec=guest(UUID, 1))
+    spec = weakref.ref(command.spec)
+    lab.jobs.command(command)
+    del command
+    await lab.reports(1)
+    await lab.driver.destroy(UUID)  # what the simulated hypervisor keeps of it
+    gc.collect()
+    assert spec() is None
+    assert lab.command().refusal is None  # adopted: the job is remembered
+    assert (await lab.reports(2))[1] == lab.said[0]
 
 
 async def test_closing_ends_jobs_and_reports(lab: Lab) -> None:
