@@ -5,7 +5,7 @@ closed   it is sent; one that is not answered within SLOW_SECONDS starts a probe
 open     it fails at once as CellDown, unsent; what was under way when the breaker opened is cut off
 
 A probe that no member answers opens it; while it is open probes go on, and the first that is answered closes it. So a
-cell that does not answer is noticed in about a second, and costs its callers nothing from then on. Streams are not
+cell that does not answer is noticed in one or two seconds, and costs its callers nothing from then on. Streams are not
 held back: the watches find their way back by themselves.
 """
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 SLOW_SECONDS: Final = 0.5
 """A call that takes longer has missed its deadline as far as the breaker is concerned."""
-PROBE_SECONDS: Final = 0.5
+PROBE_SECONDS: Final = 1.0
 """that each member has for its answer to a probe"""
 PAUSE_SECONDS: Final = 0.5
 """between the probes while it is open, and between those of `keep_probing`"""

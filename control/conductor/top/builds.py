@@ -41,7 +41,6 @@ from schemas.errors import (
     NobodyListens,
     NotFound,
     StoreUnavailable,
-    Unavailable,
     UnwritableRecord,
 )
 from schemas.messages import SelectItem, Wake
@@ -161,7 +160,7 @@ class Builds:
         if op.fault is not None and op.attempt > 1:
             reason = f"{reason}; the last attempt failed: {op.fault.message}"
         if selection.again and ambient.now() <= op.deadline:
-            raise Unavailable(f"asked again until {op.deadline:%H:%M:%S}: {reason}")
+            raise StoreUnavailable(f"asked again until {op.deadline:%H:%M:%S}: {reason}")
         await self._refused(shard, operation, NO_VALID_HOST, reason)
         return None
 
