@@ -13,9 +13,10 @@ What this rests on, and what it does not cover:
   acknowledgement of its spawn, and stays so for longer than the lease, leaves the guest running beside one that is
   built elsewhere: nothing else on the host ends it. The window opens with the last call to the hypervisor, since the
   grant is checked right before it (after QEMU has been started, with its processors stopped), and closes with the
-  acknowledgement, usually milliseconds later. The agent's next heartbeat, or its next session, closes it for good: it
-  registers, and stops every guest that is not its own any more before it is granted anything. An agent that was frozen
-  before the check, however long, finds its grant expired and starts nothing.
+  acknowledgement, usually milliseconds later; when the cell cannot be reached, with the end of the grant. The agent's
+  next heartbeat, or its next session, closes it for good: it registers, and stops every guest that is not its own any
+  more before it is granted anything. An agent that was frozen before the check, however long, finds its grant expired
+  and starts nothing.
 """
 
 import asyncio

@@ -18,7 +18,6 @@ from kv.txn import Txn
 from tests.compares import NOTICED, REMOVED, REWRITES, STANDS_ON, noticed, remove
 from tests.mutate.planted import PLANTED, Planted
 from tests.sim.run import Plan, quiet, run_seed
-from tests.sim.switches import OFF, TOLERATED
 
 ROOT: Final = Path(__file__).parent.parent.parent
 RULE: Final = "held to tests/compares.py"
@@ -96,7 +95,7 @@ def noticed_by_seeds(seeds: int) -> dict[str, Result]:
                 name = f"{txn.purpose}: {family} not compared"
                 found.setdefault(name, Result(name, f"seed {seed}", time.monotonic() - began, RULE))
 
-        run_seed(seed, Plan(frozenset(OFF), frozenset(TOLERATED), hook=look))
+        run_seed(seed, Plan(hook=look))
     return found
 
 
@@ -127,7 +126,7 @@ def without_compare(purpose: str, family: str, seeds: int, *, rules: bool) -> Re
             committed += 1
             remove(txn, family)
 
-    plan = Plan(frozenset(OFF), frozenset(TOLERATED), aim=purpose, hook=drop, rules=rules)
+    plan = Plan(aim=purpose, hook=drop, rules=rules)
     for seed in range(seeds):
         outcome = run_seed(seed, plan)
         if outcome.violations:

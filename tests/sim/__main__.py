@@ -3,15 +3,12 @@
 import argparse
 import asyncio
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 import structlog
 
-from tests.sim.run import Plan, run_quietly, run_seed
-from tests.sim.switches import OFF, TOLERATED
+from tests.sim.many import run_many
+from tests.sim.run import Plan, run_seed
 
 
 def _process(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -28,9 +25,7 @@ def _line(_: Any, __: str, event: dict[str, Any]) -> str:
 
 def _plan(options: argparse.Namespace) -> Plan:
     off = frozenset(options.off.split(",")) if options.off else frozenset()
-    if options.all:
-        return Plan(off, aim=options.aim, bare=options.bare, rules=not options.no_rules)
-    return Plan(off | OFF.keys(), frozenset(TOLERATED), options.aim, options.bare, rules=not options.no_rules)
+    return Plan(off, options.aim, options.bare, rules=not options.no_rules)
 
 
 def _one(seed: int, plan: Plan) -> bool:
@@ -44,26 +39,6 @@ def _one(seed: int, plan: Plan) -> bool:
     return bool(outcome.violations)
 
 
-def _many(seeds: range, plan: Plan, jobs: int, *, until_failed: bool) -> bool:
-    began, failed, servers, kills = time.monotonic(), [], 0, 0
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for outcome in pool.map(run_quietly, seeds, [plan] * len(seeds)):
-            servers, kills = servers + outcome.servers, kills + outcome.kills
-            if outcome.violations:
-                failed.append(outcome.seed)
-                found = [line[:600] for line in outcome.violations[:5]]
-                print(f"seed {outcome.seed}: {len(outcome.violations)} violations", *found, sep="\n  ", flush=True)
-                if until_failed:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    return True
-    seconds = time.monotonic() - began
-    rate = f"{len(seeds) / seconds * 60:.0f} seeds a minute"
-    print(
-        f"{len(seeds)} seeds, {servers} servers, {kills} kills in {seconds:.0f} s, {rate}; failed: {failed or 'none'}"
-    )
-    return bool(failed)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="just sim", description=__doc__)
     parser.add_argument("--seed", type=int, help="one seed, with its log")
@@ -71,7 +46,6 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes that run seeds side by side")
     parser.add_argument("--off", default="", help="faults and operators' deeds that do not happen, with commas between")
-    parser.add_argument("--all", action="store_true", help="also those that tests/sim/switches.py keeps off")
     parser.add_argument("--aim", default="", help="the purpose whose commits are held up; else each seed draws one")
     parser.add_argument("--bare", action="store_true", default=None, help="without what repairs later: guards alone")
     parser.add_argument("--until-failed", action="store_true", help="end with the first seed that fails")
@@ -80,7 +54,7 @@ def main() -> int:
     plan = _plan(options)
     if options.seed is not None:
         return _one(options.seed, plan)
-    return _many(
+    return run_many(
         range(options.first, options.first + options.seeds), plan, options.jobs, until_failed=options.until_failed
     )
 

@@ -8,7 +8,11 @@ from attrs import define, field
 from agents.drivers.simulated import SimulatedHypervisor
 from agents.drivers.simulated_machine import SimulatedGuest
 from schemas.guest import GuestState, PowerState
+from tests.sim.loop import PROCESS, Process
 from tests.sim.site import Host
+
+Where = dict[str, Process | None]
+"""host -> the process of the agent that started the guest"""
 
 ON: Final = frozenset({PowerState.RUNNING, PowerState.PAUSED})
 
@@ -32,11 +36,12 @@ class WatchedHypervisor(SimulatedHypervisor):
 
 @define(eq=False)
 class Guests:
-    """`twice(uuid, hosts)` is called at the instant at which a server runs on a second host."""
+    """`twice(uuid, where)` is called at the instant at which a server runs on a second host; `where` are its hosts with
+    the agents that started it there."""
 
-    twice: Callable[[str, list[str]], None]
-    running: dict[str, dict[str, None]] = field(factory=dict)
-    """uuid -> hosts"""
+    twice: Callable[[str, Where], None]
+    running: dict[str, Where] = field(factory=dict)
+    """by uuid"""
 
     def watch(self, host: Host) -> None:
         """From now on, with an empty hypervisor."""
@@ -44,9 +49,9 @@ class Guests:
         def tell(uuid: str, on: bool) -> None:
             where = self.running.setdefault(uuid, {})
             if on:
-                where[host.name] = None
+                where.setdefault(host.name, PROCESS.get())
                 if len(where) > 1:
-                    self.twice(uuid, sorted(where))
+                    self.twice(uuid, where)
             else:
                 where.pop(host.name, None)
 

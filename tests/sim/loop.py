@@ -21,6 +21,8 @@ class Process:
     paused: bool = False
     skew: float = 0.0
     """seconds by which its wall clock is ahead; its monotonic clock is right"""
+    resumed: float = float("-inf")
+    """loop time at which its last pause ended"""
     backlog: list[tuple[Callable[..., Any], tuple[Any, ...], Context]] = field(factory=list)
 
 
@@ -96,7 +98,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def resume(self, process: Process) -> None:
         """Goes on with all that came up in the pause, in its order."""
-        process.paused = False
+        process.paused, process.resumed = False, self.time()
         backlog, process.backlog = process.backlog, []
         for callback, args, context in backlog:
             self.call_soon(callback, *args, context=context)

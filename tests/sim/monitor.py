@@ -2,7 +2,8 @@
 
     I1  an update that was answered is in the server's authoritative record
     I3  no claim exceeds a capacity, or lands on a disabled host or in a disabled cell
-    I4  no server has a running guest on two hosts
+    I4  no server has a running guest on two hosts; but a guest whose agent was killed or stood still before its spawn
+        was acknowledged does not count: nothing else on that host can stop it (agents/grant.py says the same)
     I5  no claim breaks a hard policy of a server group
     I6  no charge exceeds the limits in force
     R3  every transaction compares what it stands on (design's third rule, tests/compares.py)
@@ -27,13 +28,16 @@ from schemas.group import ServerGroup
 from schemas.quota import DEFAULT_LIMITS
 from schemas.server import CELL0
 from tests.compares import unguarded
-from tests.sim.guests import Guests
+from tests.sim.guests import Guests, Where
+from tests.sim.loop import Process
 from tests.sim.promises import Promises
 from tests.sim.site import GLOBAL, PREFIXES, Site
 
 CHARGED: Final = ("instances", "cores", "ram")
 ROOM_SECONDS: Final = 12.0
 """for which a host must have been up with room before a refusal is wrong: a decision takes its time"""
+STOP_SECONDS: Final = 3.0
+"""in which an agent that goes on after a pause has stopped what it must not run"""
 
 Json = Mapping[str, Any]
 Handler = Callable[["Monitor", str, str, Json | None, Json | None], None]
@@ -54,6 +58,8 @@ class Monitor:
     """by (store, path): the present records of the families below"""
     _touched: dict[str, None] = field(factory=dict)
     """servers whose records the present transaction changed"""
+    _acknowledged: dict[tuple[str, str], None] = field(factory=dict)
+    """(server, host) whose record once said that the server runs there"""
     _said: dict[str, None] = field(factory=dict)
     _room_since: dict[str, float] = field(factory=dict)
     """by provider, when room came up on it, or its inventory or its host's mapping changed"""
@@ -63,7 +69,7 @@ class Monitor:
     """spawns fail by themselves, so that a build may run out of attempts"""
 
     def __attrs_post_init__(self) -> None:
-        self.guests = Guests(lambda uuid, hosts: self.report("I4", f"{uuid} runs on {hosts}"))
+        self.guests = Guests(self._on_twice)
         for host in self.site.machines.values():
             self.guests.watch(host)
         for name, place in self.site.places.items():
@@ -122,6 +128,17 @@ class Monitor:
         for uuid in touched:
             self._check_promises(uuid)
 
+    def _on_twice(self, uuid: str, where: Where) -> None:
+        stoppable = [host for host, agent in where.items() if not self._abandoned(uuid, host, agent)]
+        if len(stoppable) > 1:
+            self.report("I4", f"{uuid} runs on {sorted(where)}")
+
+    def _abandoned(self, uuid: str, host: str, agent: Process | None) -> bool:
+        """Whether the guest's spawn was never acknowledged and the agent that started it cannot stop it now."""
+        if agent is None or (uuid, host) in self._acknowledged:
+            return False
+        return agent.dead or agent.paused or self.site.loop.time() - agent.resumed < STOP_SECONDS
+
     def _global(self, path: str) -> Json | None:
         return self._records.get((GLOBAL, path))
 
@@ -144,6 +161,8 @@ class Monitor:
         self._records.pop((store, path), None)
         if new is not None:
             self._records[store, f"server/{uuid}"] = new
+            if new.get("host") and new.get("vm_state") == "active":
+                self._acknowledged[uuid, new["host"]] = None
         else:
             self._records.pop((store, f"server/{uuid}"), None)
         self._touched[uuid] = None
@@ -257,7 +276,7 @@ class Monitor:
                 continue
             used = (self._global(f"placement/usages/{provider}") or {}).get("used", {})
             inventories = (self._global(f"placement/providers/{provider}") or {}).get("inventories", {})
-            if all(used.get(name, 0) + amount <= _capacity(inventories.get(name)) for name, amount in needs.items()):
+            if all(_fits(inventories.get(name), used.get(name, 0), amount) for name, amount in needs.items()):
                 fault = operation.get("fault") or {}
                 said = f"{fault.get('message')} {fault.get('details', '')}"
                 self.report("I9", f"{operation['server']} is refused though {host.name} has room: {said}")
@@ -284,6 +303,12 @@ def _capacity(inventory: Json | None) -> int:
     if inventory is None:
         return 0
     return int((inventory["total"] - inventory.get("reserved", 0)) * inventory.get("allocation_ratio", 1.0))
+
+
+def _fits(inventory: Json | None, used: int, amount: int) -> bool:
+    """One consumer may have no more than `max_unit`, such as the processors that are really there."""
+    whole = inventory is not None and amount <= inventory.get("max_unit", amount)
+    return whole and used + amount <= _capacity(inventory)
 
 
 def _remembered(monitor: Monitor, store: str, path: str, old: Json | None, new: Json | None) -> None:

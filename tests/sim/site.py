@@ -30,6 +30,7 @@ from kv.twin.client import Twin
 from kv.twin.faults import Odds
 from kv.txn import Txn
 from runtime.health import Health
+from schemas.errors import HypervisorDown
 from schemas.host import BusAddress, CellMapping, StoreAddress
 from schemas.messages import Select
 from schemas.server import CELL0
@@ -46,6 +47,8 @@ KEY: Final = SiteKey(b"c2ltdWxhdGVkIHNpdGVzIGhhdmUgbm8gc2VjcmV0cyE=")
 PREFIXES: Final = {GLOBAL: "g/", CELL0: "c0/"}
 CALL_SECONDS: Final = 2.0
 """that a call to etcd may take"""
+RESTART_SECONDS: Final = 1.0
+"""after which an agent that could not start is started again, as by its unit"""
 
 SETTINGS: Final = Settings(
     site="sim",
@@ -180,8 +183,14 @@ class Site:
         task.add_done_callback(lambda done: self._ended(process, done), context=Context())
 
     def _ended(self, process: Process, task: asyncio.Task[None]) -> None:
-        """Nothing restarts a process that ends by itself: none should."""
-        if not process.dead and not task.cancelled():
+        """None should end by itself, but an agent whose hypervisor is down at its start."""
+        if process.dead or task.cancelled():
+            return
+        if isinstance(task.exception(), HypervisorDown):
+            name = process.name.split("#")[0]
+            self.kill(name)
+            outside(self.loop.call_later, RESTART_SECONDS, self.start, name)
+        else:
             self.deaths.append(f"{process.name} ended by itself: {task.exception()!r}")
 
     def kill(self, name: str) -> None:

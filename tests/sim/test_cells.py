@@ -30,7 +30,7 @@ def test_a_frozen_cell_is_noticed_in_about_a_second() -> None:
             assert await it.settled(servers, 30) == ["active"] * 8
             assert set((await it.homes(servers)).values()) == {"cell2"}
 
-    play(story, tolerate=["I2"])
+    play(story)
 
 
 def test_a_server_of_a_frozen_cell_costs_its_readers_nothing() -> None:
@@ -56,7 +56,7 @@ def test_a_server_of_a_frozen_cell_costs_its_readers_nothing() -> None:
         assert not (await it.ask(find_server, USER, lost)).down
         assert not await it.site.store(GLOBAL).paths(Global.OPERATIONS.under())
 
-    play(story, tolerate=["I2"])
+    play(story)
 
 
 def test_no_refusal_is_final_while_a_cell_is_not_heard_of() -> None:
@@ -71,7 +71,7 @@ def test_no_refusal_is_final_while_a_cell_is_not_heard_of() -> None:
             assert await it.states(servers) == ["request"] * 4
         assert await it.settled(servers, 60) == ["active"] * 4
 
-    play(story, tolerate=["I2"])
+    play(story)
 
 
 def test_what_fits_nowhere_is_refused_though_a_cell_is_down() -> None:
@@ -83,7 +83,7 @@ def test_what_fits_nowhere_is_refused_though_a_cell_is_down() -> None:
             servers = await it.create(HUGE, 2)
             assert await it.settled(servers, 20) == ["error"] * 2
 
-    play(story, tolerate=["I2"])
+    play(story)
 
 
 def test_no_refusal_is_final_on_an_old_view() -> None:
@@ -106,7 +106,7 @@ def test_no_refusal_is_final_on_an_old_view() -> None:
             it.site.heal(name)
         assert await it.settled(wanted, 60) == ["active"]
 
-    play(story, tolerate=["I2", "I9"])
+    play(story)
 
 
 def test_builds_that_were_not_sent_to_a_frozen_cell_go_elsewhere() -> None:
@@ -126,7 +126,7 @@ def test_builds_that_were_not_sent_to_a_frozen_cell_go_elsewhere() -> None:
             assert len(waiting) <= 4, f"of {asked} {waiting} wait"
         assert await it.settled(asked, 60) == ["active"] * 20
 
-    play(story, tolerate=["I2"])
+    play(story)
 
 
 def test_a_build_in_a_frozen_cell_is_shown_as_an_error_from_its_deadline_on() -> None:
@@ -152,4 +152,4 @@ def test_a_build_in_a_frozen_cell_is_shown_as_an_error_from_its_deadline_on() ->
                 assert shown.fault is not None
         assert "active" in await it.settled(servers, 120)
 
-    play(story, tolerate=["I2", "I9"])
+    play(story)

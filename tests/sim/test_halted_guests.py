@@ -47,4 +47,4 @@ def test_a_halt_is_an_error_with_its_words_though_the_agent_dies_at_that_moment(
             assert server.fault
             assert server.fault.details == f"{HALTED} on {server.host}: {WORDS}"
 
-    play(story, tolerate=["I9"])
+    play(story)

@@ -122,7 +122,7 @@ def test_a_frozen_etcd_kills_no_host() -> None:
 
         await under_way(it, freeze)
 
-    play(story, **ONE, tolerate=["I9"])
+    play(story, **ONE)
 
 
 def test_a_host_that_is_cut_off_while_it_builds_runs_nothing_that_is_built_elsewhere() -> None:
