@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime import ambient
 from schemas.context import BRIEFLY, OPERATION, REQUEST_ID, TRACEPARENT, new_traceparent, valid_traceparent
-from schemas.errors import TooLarge, fault_name
+from schemas.errors import TooLarge, Unavailable, fault_name
 from schemas.numbers import whole_number
 
 log = structlog.get_logger()
@@ -30,6 +30,8 @@ MAX_BODY: Final = 114688
 MAX_RESHAPE: Final = 4 << 20
 """bytes; a body of the Placement API may tell of many providers and consumers"""
 PLACEMENT: Final = "/placement/"
+AT_ONCE: Final = 2000
+"""requests of one process; at 100 requests a second each waits for 20 seconds, a third of the deadline"""
 STREAMING: Final = "/image/"
 """The room whose bodies are as long, and take as long, as they do"""
 QUIET: Final = frozenset({"/healthz", "/readyz"})
@@ -39,12 +41,15 @@ ROOMS: Final = frozenset({"compute", "identity", "image", "placement", "v2.1", "
 
 class Frame:
     """ASGI middleware. `deadline`: seconds until a request is given up with 503. `max_body`: bytes, outside of the
-    rooms that have a limit of their own."""
+    rooms that have a limit of their own. `at_once`: requests that are worked on; more are answered with 503 at once,
+    so that those that were taken are answered within their time."""
 
-    def __init__(self, app: ASGIApp, deadline: float, max_body: int = MAX_BODY) -> None:
+    def __init__(self, app: ASGIApp, deadline: float, max_body: int = MAX_BODY, at_once: int = AT_ONCE) -> None:
         self._app = app
         self._deadline = deadline
         self._max_body = max_body
+        self._at_once = at_once
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,8 +85,8 @@ class Frame:
                 raise
             if isinstance(error, TimeoutError):
                 await _refuse(send_with_id, 503, f"The request was not done within {self._deadline:g} seconds.")
-            elif isinstance(error, TooLarge):
-                await _refuse(send_with_id, 413, error.message)
+            elif isinstance(error, TooLarge | Unavailable):
+                await _refuse(send_with_id, error.code, error.message)
             else:
                 log.error("unexpected error", exc_info=error)
                 await _refuse(send_with_id, 500, "Unexpected API Error. The log holds its cause under the request id.")
@@ -104,8 +109,14 @@ class Frame:
                 raise TooLarge("Request is too large.")
             return message
 
-        async with asyncio.timeout(self._deadline):
-            await self._app(scope, receive_limited, send)
+        if self._under_way >= self._at_once:
+            raise Unavailable("Too many requests are being worked on. Try again later.")
+        self._under_way += 1
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._app(scope, receive_limited, send)
+        finally:
+            self._under_way -= 1
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]

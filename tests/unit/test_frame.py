@@ -1,5 +1,6 @@
 """What surrounds every request: it goes on with its caller's trace, or begins one, and the log names it."""
 
+import asyncio
 import io
 import json
 from collections.abc import Callable
@@ -66,3 +67,26 @@ def test_the_log_names_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whatever_is_logged_makes_a_line(monkeypatch: pytest.MonkeyPatch, odd: Any) -> None:
     (line,) = logged(monkeypatch, lambda log: log.info("odd", what=odd, kind=object))
     assert (line["what"], line["kind"]) == (odd, "<class 'object'>")
+
+
+async def test_more_requests_than_can_be_answered_in_time_are_refused_at_once() -> None:
+    """All of them were taken, waited together, and were given up together after a minute."""
+    going, entered = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def wait(scope: Any, receive: Any, send: Any) -> None:
+        entered.release()
+        await going.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+    transport = httpx.ASGITransport(app=Frame(wait, deadline=30, at_once=3))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        taken = [asyncio.create_task(client.get("/v2.1/servers")) for _ in range(3)]
+        for _ in taken:
+            await entered.acquire()
+        refused = await client.get("/v2.1/servers")
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert refused.json()["serviceUnavailable"]["message"].startswith("Too many requests")
+        going.set()
+        assert [(await one).text for one in taken] == ["done"] * 3
+        assert (await client.get("/v2.1/servers")).text == "done"
