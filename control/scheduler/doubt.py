@@ -17,11 +17,16 @@ from control.scheduler.trees import Trees
 UNCERTAIN: Final = frozenset({NOT_REPORTED, NO_CELL, DOWN})
 """Reasons that may be other in a moment, though nothing is freed and nobody changes anything: what is not heard of a
 host, or of its cell, says nothing of its room."""
+SILENT_LEASES: Final = 5
+"""times of a host's lease after which its silence counts: a build ends with Nova's refusal then, instead of waiting for
+its own deadline, an hour"""
 
 
-def may_fit(model: Model, request: Request, pipeline: Pipeline, enabled: frozenset[str]) -> bool:
-    """Whether a host could take the request if all enabled cells and all hosts were heard of. A host that is known in
-    part counts as one that could."""
+def may_fit(
+    model: Model, request: Request, pipeline: Pipeline, enabled: frozenset[str], silent: frozenset[str] = frozenset()
+) -> bool:
+    """Whether a host could take the request if all enabled cells and all hosts were heard of, but those that have been
+    `silent` for so long that they count as down. A host that is known in part counts as one that could."""
     try:
         request = pipeline.prepared(evolve(request, cells=enabled), model)
     except Impossible:
@@ -30,7 +35,9 @@ def may_fit(model: Model, request: Request, pipeline: Pipeline, enabled: frozens
     left = np.ones(len(model.rows), np.bool_)
     partly = np.array([_known_in_part(state, enabled) for state in model.rows], np.bool_)
     for _, reason, bad in verdicts(model, request, filters, Trees(model, request)):
-        if reason not in UNCERTAIN:
+        if reason == DOWN:
+            left &= ~(bad & model.only(silent))
+        elif reason not in UNCERTAIN:
             left &= ~bad
     operators = model.flags["disabled"] | model.flags["forced_down"]
     if bool((partly & ~operators).any()):

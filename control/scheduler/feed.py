@@ -70,6 +70,8 @@ class Feed:
         """by provider"""
         self._stale_aggregates = False
         self._cells: dict[str, _CellFeed] = {}
+        self._silent_since: dict[str, float] = {}
+        """by host that is known and not alive: the loop's time when that was seen"""
         top.cells.on_join.append(self._join)
         top.cells.on_leave.append(self._leave)
 
@@ -127,6 +129,11 @@ class Feed:
         return frozenset(
             n for n, f in self._cells.items() if n in answering and f.alive.connected and f.hosts.connected
         )
+
+    def silent_for(self, seconds: float) -> frozenset[str]:
+        """Hosts that have not been alive for as long as this process has followed them, and at least for so long."""
+        until = asyncio.get_running_loop().time() - seconds
+        return frozenset(host for host, since in self._silent_since.items() if since <= until)
 
     async def run(self) -> None:
         for name in self._cells_known.names():
@@ -200,12 +207,21 @@ class Feed:
     def _host(self, change: Change[Host]) -> None:
         name = _last(change.key.path)
         self.model.set_facts(name, change.new.value.facts if change.new else None)
+        if change.new is None:
+            self._silent_since.pop(name, None)
+        elif not self.model.is_alive(name):
+            self._silent_since.setdefault(name, asyncio.get_running_loop().time())
 
     def _failed(self, change: Change[FailedBuilds]) -> None:
         self.model.set_failed_builds(_last(change.key.path), change.new.value.count if change.new else 0)
 
     def _alive(self, change: Change[Alive]) -> None:
-        self.model.set_alive(_last(change.key.path), change.new is not None and not change.new.value.unready)
+        host, alive = _last(change.key.path), change.new is not None and not change.new.value.unready
+        self.model.set_alive(host, alive)
+        if alive:
+            self._silent_since.pop(host, None)
+        else:
+            self._silent_since.setdefault(host, asyncio.get_running_loop().time())
 
 
 def _last(path: str) -> str:

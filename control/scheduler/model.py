@@ -148,6 +148,9 @@ class Model:
         state.alive = alive
         self.flags.set("alive", state.row, alive)
 
+    def is_alive(self, host: str) -> bool:
+        return self._state(host).alive
+
     def set_servers(self, host: str, servers: frozenset[str], images: Counter[tuple[str, str]] | None = None) -> None:
         state = self._state(host)
         state.servers = servers

@@ -18,7 +18,7 @@ from attrs import define, evolve, field
 from bus.service import Service
 from control.scheduler.claims import MAX_CLAIMS, MAX_SPREAD_CLAIMS, Claim, claimed
 from control.scheduler.decide import Choice, Refusal, Taste, choose_many
-from control.scheduler.doubt import may_fit
+from control.scheduler.doubt import SILENT_LEASES, may_fit
 from control.scheduler.explain import explain
 from control.scheduler.feed import Feed
 from control.scheduler.pipeline import Pipeline, load_pipeline
@@ -181,7 +181,8 @@ class Scheduler:
         if unseen:
             self._start(self._refuse_when_fresh(unseen), "refusal")
         seen = [(wanted, refusal) for wanted, refusal in refused if wanted.fresh]
-        unknown = bool(seen) and may_fit(self._feed.model, request, self._pipeline, self._top.cells.enabled())
+        silent = self._feed.silent_for(SILENT_LEASES * self._settings.conductor.host_lease_ttl)
+        unknown = bool(seen) and may_fit(self._feed.model, request, self._pipeline, self._top.cells.enabled(), silent)
         for wanted, refusal in seen:
             text = f"{refusal.text()} (on a view that is not current)" if wanted.stale else refusal.text()
             self._answer(wanted, Selection(wanted.server, refusal=text, again=unknown or wanted.stale))

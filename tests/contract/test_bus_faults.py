@@ -11,6 +11,7 @@ from ports import free_port
 from structlog.testing import capture_logs
 from substrate import NatsServer, eventually
 
+from bus import service as service_module
 from bus.client import Bus
 from schemas.errors import BusUnavailable, NobodyListens
 from schemas.settings import BusSettings
@@ -21,6 +22,12 @@ async def _served(pair: Pair) -> bool:
         return await pair.ask("?", timeout=0.5) == "?"
     except (BusUnavailable, NobodyListens):
         return False
+
+
+@pytest.fixture
+def one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides have it, so that nothing is allowed for what clocks differ by."""
+    monkeypatch.setattr(service_module, "SKEW_SECONDS", 0.0)
 
 
 async def test_a_killed_nats_is_found_again(fragile_nats: NatsServer) -> None:
@@ -40,6 +47,7 @@ async def test_a_killed_nats_is_found_again(fragile_nats: NatsServer) -> None:
         await eventually(lambda: endpoint.requests == served + 1)
 
 
+@pytest.mark.usefixtures("one_clock")
 async def test_what_waited_out_a_pause_is_dropped(fragile_nats: NatsServer) -> None:
     served = []
 
@@ -92,6 +100,7 @@ async def test_a_wrong_port_is_tried_for_ever_and_can_be_given_up() -> None:
         await connecting
 
 
+@pytest.mark.usefixtures("one_clock")
 async def test_a_pause_of_seconds_costs_nothing_but_time(fragile_nats: NatsServer) -> None:
     """Who asks is told in time; what was said meanwhile comes late and is dropped unless it may still matter."""
     served = []
@@ -117,6 +126,7 @@ async def test_a_pause_of_seconds_costs_nothing_but_time(fragile_nats: NatsServe
         assert pair.asker.client.stats["reconnects"] == 0
 
 
+@pytest.mark.usefixtures("one_clock")
 async def test_what_was_said_to_a_dead_nats_is_not_served_after_its_deadline(fragile_nats: NatsServer) -> None:
     """nats-py keeps what is sent while there is no server, and sends it when one is back."""
     served = []

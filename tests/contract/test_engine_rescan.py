@@ -121,6 +121,7 @@ async def test_a_rescan_reads_what_is_new_and_nothing_twice(
         await add(store, f"s{n}")
     conductor.start()
     await conductor.owns_all()
+    await eventually(lambda: len(set(conductor.looked)) == 30)  # every shard was scanned
     values = 0
     asked, read = store.etcd.txn, store.etcd.range
 
