@@ -1,4 +1,4 @@
-"""One process's life: run until SIGTERM or SIGINT, then drain."""
+"""One process's life: run until SIGTERM, SIGINT or SIGHUP, then drain."""
 
 import asyncio
 import gc
@@ -37,8 +37,9 @@ async def _live(name: str, settings: ProcessSettings, role: Role) -> None:
     stopping = asyncio.Event()
     health = Health()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as it is below nohup
+            loop.add_signal_handler(number, stopping.set)
     log.info("started", process=name)
     serving = asyncio.create_task(serve_health(settings, health), name="health")
     working = asyncio.create_task(role(health, stopping), name=name)

@@ -12,6 +12,7 @@ from substrate import eventually, map_site
 from thread_site import Host, Site, running_site
 
 from agents.drivers.simulated import Fault
+from control.cells.hosts import set_host
 from control.conductor.top.builds import Builds
 from control.conductor.top.outboxes import Outboxes
 from kv.keys import Cell, Global
@@ -157,7 +158,8 @@ async def test_while_its_cell_is_cleared(site: Site, gate: Gates) -> None:
 
 
 async def test_when_no_host_is_found(site: Site, gate: Gates) -> None:
-    await site.run_out(*site.hosts)
+    for host in site.hosts:
+        await set_host(site.top, host, disabled=True)
     bury = gate(Builds, "_bury")
     uuid = await site.create()
     await bury.wait()
