@@ -68,15 +68,14 @@ PLANTED: Final = (
         "control/conductor/engine.py",
         "                    await self._shards.refence(shard)",
         "                    pass",
-        aim="boot step",
+        test="tests/contract/test_engine_rescan.py",
     ),
     Planted(
         "commit_settled: pivot not rewritten",
         "control/servers/commits.py",
         "            elif current is not None and current.mod_revision == pivot.mod_revision:",
         "            elif False:",
-        test="tests/unit/servers",
-        aim="accept action",
+        test="tests/unit/servers/test_settling.py",
     ),
     Planted(
         "agent: report said once",
@@ -98,6 +97,7 @@ PLANTED: Final = (
         "        if operation.create_revision > fence.create_revision "
         "or self._raised.get(server) == fence.create_revision:",
         "        if True:",
+        test="tests/unit/conductor/test_late_writes.py",
     ),
     Planted(
         "runner: finish compares neither server nor operation",
@@ -130,8 +130,8 @@ PLANTED: Final = (
     Planted(
         "inventory: stray removed at first sight",
         "agents/inventory.py",
-        "            if stray in self._suspects:",
-        "            if True:",
+        "[stray for stray in answer.strays if stray in self._suspects]",
+        "list(answer.strays)",
         test="tests/unit/agents",
     ),
     Planted(
@@ -146,7 +146,7 @@ PLANTED: Final = (
         "control/conductor/cell/initiative.py",
         ".replace(stored, after).absent(Cell.OPERATIONS(shard_of(after.uuid), after.uuid))",
         ".replace(stored, after)",
-        aim="guest changed",
+        test="tests/unit/conductor/test_late_writes.py",
     ),
     Planted(
         "delete: server not compared",
@@ -163,6 +163,50 @@ PLANTED: Final = (
         "        await add_release(self._top, txn, [mapping.value], refund=False)",
         "        pass",
         aim="take back",
+    ),
+    Planted(
+        "cell fence not rewritten after an unknown outcome",
+        "control/conductor/top/fences.py",
+        "            self._sure[store].discard(shard)",
+        "            pass",
+        test="tests/unit/conductor/test_fences.py",
+    ),
+    Planted(
+        "outbox: attempt not compared",
+        "control/conductor/top/outboxes.py",
+        "        if mapping and mapping.value.cell == cell and mapping.value.attempt == record.value.attempt:",
+        "        if mapping and mapping.value.cell == cell:",
+        test="tests/unit/conductor/test_late_writes.py",
+    ),
+    Planted(
+        "outbox: forget does not compare the mapping",
+        "control/conductor/top/obituaries.py",
+        "txn.remove(mapping)",
+        "txn.delete(mapping.key)",
+        test="tests/unit/conductor/test_outboxes.py",
+    ),
+    Planted(
+        "outbox: refund does not compare the quota",
+        "control/conductor/top/obituaries.py",
+        "        txn.replace(usage, spent)",
+        "        txn.put(usage.key, spent)",
+        test="tests/unit/conductor/test_outboxes.py",
+    ),
+    Planted(
+        "builds: clear skips a cancel noted in the cell",
+        "control/conductor/top/builds.py",
+        "        if running and running.value.cancel and not op.cancel:",
+        "        if False:",
+        test="tests/unit/conductor/test_late_writes.py",
+        aim="accept delete",
+    ),
+    Planted(
+        "builds: cancel believed without looking into the cell",
+        "control/conductor/top/builds.py",
+        "            if op.cancel and await self._fenced_get(store, shard, draft) is None:",
+        "            if op.cancel:",
+        test="tests/unit/conductor/test_late_writes.py",
+        aim="place",
     ),
 )
 """Each compare that a transaction's own purpose makes is removed by `compares` beside these."""

@@ -6,8 +6,15 @@ from typing import Any
 import pytest
 from top_rig import open_rig
 
-from kv.keys import Global
+from control.servers.commits import commit_settled
+from kv.keys import Cell, Global
+from kv.store import Store
+from kv.twin.client import Twin
+from kv.twin.cluster import Cluster
 from kv.twin.faults import Faults, Late
+from kv.txn import Txn
+from schemas.errors import CompareFailed
+from schemas.server import UserData
 
 
 class LateOnce(Faults):
@@ -44,3 +51,22 @@ async def test_the_first_of_a_project_is_not_refused_and_made_all_the_same(make:
         usage = await rig.top.store.get(Global.QUOTA_USAGE("p1"))
         assert usage is not None
         assert usage.value.instances + usage.value.server_groups == 1
+
+
+async def test_a_write_that_was_refused_does_not_apply_late() -> None:
+    """The record that it rewrites was there and unchanged when the caller looked: told that nothing was done, it had
+    the write done a moment later. The record is rewritten first, so that the late write finds another revision."""
+    cluster, key = Cluster(), Cell.USER_DATA("late")
+    await Store(Twin(cluster), "c/").commit(Txn("given").create(key, UserData("before")))
+    store = Store(Twin(cluster, LateOnce(b"user-data/"), timeout=0.05), "c/")
+    pivot = await store.get(key)
+    assert pivot is not None
+
+    async def applied() -> bool:
+        found = await store.get(key)
+        return found is not None and found.value.data == "after"
+
+    with pytest.raises(CompareFailed):
+        await commit_settled(store, Txn("change").replace(pivot, UserData("after")), pivot, applied)
+    await asyncio.sleep(0.3)
+    assert not await applied()
