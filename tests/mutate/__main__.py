@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.mutate.reasons import REASONS
 from tests.mutate.run import Result, compares, names, noticed_by_seeds, noticed_by_tests, tried
 
 RULE_SEEDS: Final = 12
+QUICK_SEEDS: Final = 4
 COMPARES: Final = frozenset(f"{purpose}: {family} not compared" for purpose, family in compares())
 
 
@@ -24,23 +26,26 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="faults that are tried side by side")
     parser.add_argument("--results", type=Path, help="a file that keeps results, to go on where a run ended")
     parser.add_argument("--no-rules", action="store_true", help="count only what follows from a fault")
+    parser.add_argument("--quick", action="store_true", help="the faults that are texts, with their tests or few seeds")
     options = parser.parse_args()
+    seeds = min(options.seeds, QUICK_SEEDS) if options.quick else options.seeds
     known = _known(options.results)
-    wanted = [name for name in names() if options.only in name]
+    wanted = [name for name in names() if options.only in name and not (options.quick and name in COMPARES)]
     if not options.no_rules:
         for look in (lambda: noticed_by_seeds(RULE_SEEDS), noticed_by_tests):
             if any(name not in known for name in wanted if name in COMPARES):
                 _keep(known, look(), wanted, options.results)
     left = [name for name in wanted if name not in known]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
-        running = [pool.submit(tried, name, options.seeds, rules=not options.no_rules) for name in left]
+        running = [pool.submit(tried, name, seeds, rules=not options.no_rules) for name in left]
         for done in as_completed(running):
             result = done.result()
             _keep(known, {result.name: result}, wanted, options.results)
     results = [known[name] for name in wanted]
     survived = [r for r in results if not r.caught and not _reason(r)]
-    print(f"{len(results)} faults, {sum(bool(r.caught) for r in results)} caught, {len(survived)} neither caught nor")
-    print("justified:", ", ".join(r.name for r in survived) or "none")
+    kinds = Counter(r.kind for r in results)
+    print(f"{len(results)} faults, caught by a seed {kinds['seed']}, a test {kinds['test']}, the rule {kinds['rule']};")
+    print(f"{len(survived)} neither caught nor justified:", ", ".join(r.name for r in survived) or "none")
     return bool(survived)
 
 
@@ -66,7 +71,8 @@ def _reason(result: Result) -> str:
 
 
 def _show(result: Result) -> None:
-    print(f"{result.name:70} {result.seconds:5.0f} s  {result.caught or 'SURVIVED'}  {_reason(result) or result.saw}")
+    how = f"{result.kind or '-':4}  {result.caught or 'SURVIVED'}"
+    print(f"{result.name:70} {result.seconds:5.0f} s  {how}  {_reason(result) or result.saw}")
     sys.stdout.flush()
 
 

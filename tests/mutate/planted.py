@@ -62,13 +62,14 @@ PLANTED: Final = (
         "        return txn.unchanged(fence)",
         "        return txn",
         aim="boot finish",
+        test="tests/contract/test_engine_rescan.py::test_an_owner_that_lost_its_shard_commits_nothing",
     ),
     Planted(
         "engine: unknown outcome retried without refence",
         "control/conductor/engine.py",
         "                    await self._shards.refence(shard)",
         "                    pass",
-        test="tests/contract/test_engine_rescan.py",
+        test="tests/contract/test_engine_rescan.py::test_a_write_of_unknown_outcome_is_made_impossible_before_the_next_look",
     ),
     Planted(
         "commit_settled: pivot not rewritten",
@@ -82,14 +83,14 @@ PLANTED: Final = (
         "agents/jobs.py",
         "            if applied is not None and report == worker.report:",
         "            if True:",
-        test="tests/unit/agents",
+        test="tests/unit/agents/test_jobs.py::test_a_report_is_repeated_until_it_is_answered",
     ),
     Planted(
         "agent: older generation accepted",
         "agents/decide.py",
         "    if generation < memory.generation:",
         "    if False:",
-        test="tests/unit/agents",
+        test="tests/unit/agents/test_decide.py",
     ),
     Planted(
         "runner: takeover raises no generation",

@@ -73,6 +73,14 @@ class Result:
     seconds: float
     saw: str = ""
 
+    @property
+    def kind(self) -> str:
+        """Of catch: `rule` when tests/compares.py missed a compare, `test` and `seed` when something followed."""
+        if not self.caught:
+            return ""
+        by_rule = self.saw == RULE or self.saw.startswith("R3 ")
+        return "rule" if by_rule else "seed" if self.caught.startswith("seed ") else "test"
+
 
 def compares() -> list[tuple[str, str]]:
     """(purpose, family) of every compare of every transaction."""
@@ -144,7 +152,7 @@ def _by_test(name: str, purpose: str, family: str, began: float) -> Result:
         if run.returncode == 1:
             failed = next((line for line in run.stdout.splitlines() if line.startswith("FAILED")), test)
             caught = failed.removeprefix("FAILED ").split(" - ")[0]
-            return Result(name, caught, time.monotonic() - began)
+            return Result(name, caught, time.monotonic() - began, _broken_rule(run.stdout))
     return Result(name, "", time.monotonic() - began, "not in the simulation, " + (", ".join(tests) or "no test"))
 
 
@@ -172,7 +180,8 @@ def with_fault(fault: Planted, seeds: int, *, rules: bool) -> Result:
             run = _in_copy(copy, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", fault.test)
             if run.returncode == 1:
                 failed = next((line for line in run.stdout.splitlines() if line.startswith("FAILED")), fault.test)
-                return Result(fault.name, failed.removeprefix("FAILED ").split(" - ")[0], time.monotonic() - began)
+                caught = failed.removeprefix("FAILED ").split(" - ")[0]
+                return Result(fault.name, caught, time.monotonic() - began, _broken_rule(run.stdout))
         options = ["--aim", fault.aim] if fault.aim else []
         options += [] if rules else ["--no-rules"]
         run = _in_copy(copy, "-m", "tests.sim", "--seeds", str(seeds), "--until-failed", *options)
@@ -181,6 +190,11 @@ def with_fault(fault: Planted, seeds: int, *, rules: bool) -> Result:
         caught = lines[seed].split(":")[0] if seed is not None else ""
         saw = lines[seed + 1].strip()[:120] if seed is not None else run.stderr[-200:]
         return Result(fault.name, caught, time.monotonic() - began, saw)
+
+
+def _broken_rule(output: str) -> str:
+    """RULE when a test failed since a transaction was not as tests/compares.py lists it."""
+    return RULE if "AssertionError: [\"'" in output and "compare" in output else ""
 
 
 def _in_copy(copy: Path, *arguments: str, environment: Mapping[str, str] = {}) -> "subprocess.CompletedProcess[str]":
