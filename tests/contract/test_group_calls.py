@@ -300,3 +300,20 @@ async def test_the_put_that_stands_for_a_group_is_never_applied(store: Store) ->
     assert group.request().failure[0].request_put.key == key + b"0"
     await store.etcd.txn(group.request(), writes=True)
     assert [s.value for s in await store.range(NOTES.under())] == ["x", "x"]
+
+
+async def test_two_that_each_compare_what_the_other_writes_are_never_one_call() -> None:
+    """etcd evaluates the compares of all members on the state before the call: both would be applied, each decided on
+    what the other one had changed by then."""
+    store = Store(Twin(Cluster()), "c/")
+    await store.commit(Txn("given").put(NOTES("a"), "free").put(NOTES("b"), "free"))
+    a, b = await store.read(NOTES("a"), NOTES("b"))
+    assert a is not None
+    assert b is not None
+    done = await asyncio.gather(
+        store.commit(Txn("first").put(NOTES("c"), "under way while the others wait")),
+        store.commit(Txn("take a").put(NOTES("a"), "taken since b is free").unchanged(b)),
+        store.commit(Txn("take b").put(NOTES("b"), "taken since a is free").unchanged(a)),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in done) == ["CompareFailed", "int", "int"]

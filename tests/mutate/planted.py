@@ -126,14 +126,14 @@ PLANTED: Final = (
         "kv/groups.py",
         "        return not (\n            self.writes",
         "        return False and not (\n            self.writes",
-        test="tests/contract/test_store.py",
+        test="tests/contract/test_group_calls.py::test_two_that_each_compare_what_the_other_writes_are_never_one_call",
     ),
     Planted(
         "inventory: stray removed at first sight",
         "agents/inventory.py",
         "[stray for stray in answer.strays if stray in self._suspects]",
         "list(answer.strays)",
-        test="tests/unit/agents",
+        test="tests/unit/agents/test_inventory.py",
     ),
     Planted(
         "judge: an operation at work here does not excuse",
