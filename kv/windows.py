@@ -31,6 +31,12 @@ _looked: dict[str, tuple[int, int]] = {}
 """microseconds of the newest key that was seen, and of when"""
 
 
+def forget() -> None:
+    """What was learnt of every prefix: for tests and simulations, in which one process is many after another."""
+    _widths.clear()
+    _looked.clear()
+
+
 async def newest(store: Store, span: Span[R], limit: int, now_us: int, before: str | None = None) -> list[Stored[R]]:
     """Up to `limit` records of the span from its end, or from before the path `before`, in descending order."""
     prefix = store.prefix + span.start

@@ -33,8 +33,7 @@ class Counting(Twin):
 
 @pytest.fixture
 def store() -> Store:
-    windows._widths.clear()
-    windows._looked.clear()
+    windows.forget()
     return Store(Counting(Cluster()), "test/")
 
 

@@ -113,6 +113,7 @@ class Nemesis:
         if not place.whole:
             return
         there = [kv for path in txn.writes if (kv := place.get((store.prefix + path).encode())) is not None]
+        there = [kv for kv in there if not kv.lease]  # nobody but its owner writes what is under a lease
         if there:
             kv = self.random.choice(there)
             outside(place.write, kv.key, kv.value, kv.lease)

@@ -9,6 +9,7 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
+from kv import windows
 from runtime import ambient
 from tests.sim.loop import PROCESS, VirtualLoop
 
@@ -25,6 +26,7 @@ def now(loop: VirtualLoop) -> datetime:
 def world(seed: int) -> Iterator[tuple[VirtualLoop, Random]]:
     """A loop on virtual time and all the chance of the seed; the ambient is put back afterwards."""
     random = Random(seed)
+    windows.forget()
     loop = VirtualLoop()
     loop.set_exception_handler(lambda *_: None)
     before = ambient.replace_ambient(
