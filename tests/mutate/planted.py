@@ -119,6 +119,7 @@ PLANTED: Final = (
         "control/conductor/top/builds.py",
         "                txn.remove(running)",
         "                txn.delete(running.key)",
+        test="tests/unit/conductor/test_handover.py",
         aim="clear cell",
     ),
     Planted(
