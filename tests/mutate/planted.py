@@ -164,6 +164,7 @@ PLANTED: Final = (
         "control/conductor/top/outboxes.py",
         "        await add_release(self._top, txn, [mapping.value], refund=False)",
         "        pass",
+        test="tests/unit/conductor/test_late_writes.py",
         aim="take back",
     ),
     Planted(

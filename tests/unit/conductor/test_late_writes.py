@@ -23,6 +23,7 @@ from kv.txn import Stored, Txn
 from schemas.errors import CompareFailed
 from schemas.guest import PowerState
 from schemas.operation import Outbox
+from schemas.placement import Allocation, Usages
 from schemas.server import time_key
 from schemas.settings import Settings
 from schemas.shards import shard_of
@@ -141,3 +142,19 @@ async def test_what_a_cell_says_of_an_earlier_attempt_forgets_no_later_one() -> 
         await eventually(lambda: rig.outboxes.has_news_of(server))
         await rig.outboxes.look(shard_of(server), server)
         assert (await found(rig.top.store, Global.INSTANCES(server))).value.attempt == 2
+
+
+async def test_the_claim_of_a_build_that_is_taken_back_is_freed() -> None:
+    """Kept, it held its place on the host that failed, and the next attempt could not claim another one."""
+    async with open_rig() as rig:
+        server = await rig.create()
+        claim = Allocation(server, "p1", "u1", {"rp": {"VCPU": 1}}, NOW)
+        given = Txn("given claim").create(Global.ALLOCATIONS(server), claim)
+        await rig.top.store.commit(given.create(Global.USAGES("rp"), Usages({"VCPU": 1})))
+        await rig.choose(server)
+        await rig.step(server)
+        await rig.give_back(server)
+        await rig.step(server)
+        assert (await rig.operation(server)).value.step == "clear"
+        assert await rig.top.store.get(Global.ALLOCATIONS(server)) is None
+        assert (await found(rig.top.store, Global.USAGES("rp"))).value.used.get("VCPU", 0) == 0
