@@ -36,7 +36,7 @@ def main() -> int:
             if any(name not in known for name in wanted if name in COMPARES):
                 _keep(known, look(), wanted, options.results)
     left = [name for name in wanted if name not in known]
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         running = [pool.submit(tried, name, seeds, rules=not options.no_rules) for name in left]
         for done in as_completed(running):
             result = done.result()
