@@ -121,10 +121,10 @@ async def answers(
     cursor, target = start, end
     stride: _Stride | None = None
     if after:
-        seen = await etcd.range(
-            rpc.RangeRequest(key=start, range_end=end, revision=revision or 0, keys_only=True, limit=size)
-        )
-        if seen.count > KEYS_PAGE:
+        whole = rpc.RangeRequest(key=start, range_end=end, revision=revision or 0, count_only=True)
+        if (await etcd.range(whole)).count > KEYS_PAGE:
+            whole.count_only, whole.keys_only, whole.limit = False, True, size
+            seen = await etcd.range(whole)
             stride = _Stride.after(start, end, seen.kvs, size)
             target = stride.target(seen.kvs[-1].key, end)
     while True:
