@@ -140,7 +140,7 @@ class Jobs:
     def lapse(self) -> None:
         """The grant has run out: stops the guests whose spawn was not acknowledged, which may be built elsewhere soon.
         Their spawns begin again, and wait for a grant: unless the cell says that they are strays, they go on then."""
-        for server in self._unacknowledged:
+        for server in sorted(self._unacknowledged):
             worker = self._workers[server]
             if worker.command.verb == "spawn" or not worker.memory.running:
                 before = [task for task in (worker.sending, worker.task) if task is not None]
